@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * kmemdump: what a reader outside the kernel parses.
+ *
+ * A dump is an ELF core. It crosses the reset as a *record*: a stream that is
+ * made of standard zstd frames only, so that "zstd -d" turns a whole record
+ * into the ELF core. Between the data frames sit zstd skippable frames, which
+ * decompressors pass over and which tell a kmemdump reader where each piece
+ * belongs and whether the record was finished:
+ *
+ *	HEADER  (DATA zstd-frame)*  COMMIT
+ *
+ * No HEADER: the area is empty. HEADER without a valid COMMIT of the same
+ * record id: the machine stopped while writing. A record is only ever
+ * appended to, so the same stream fits RAM, disks and raw flash.
+ */
+#ifndef _UAPI_LINUX_KMEMDUMP_H
+#define _UAPI_LINUX_KMEMDUMP_H
+
+#include <linux/types.h>
+
+#define KMEMDUMP_VERSION	1
+
+/* One of the sixteen magics that zstd reserves for skippable frames. */
+#define KMEMDUMP_SKIPPABLE	0x184D2A5D
+#define KMEMDUMP_MAGIC		"KMEMDUMP"	/* eight bytes, no NUL stored */
+
+/* A data frame never holds more of the core image than this. */
+#define KMEMDUMP_FRAME_MAX	(128 * 1024)
+
+enum kmemdump_frame_type {
+	KMEMDUMP_FRAME_HEADER	= 1,
+	KMEMDUMP_FRAME_DATA	= 2,
+	KMEMDUMP_FRAME_COMMIT	= 3,
+};
+
+/* struct kmemdump_frame.flags of a COMMIT */
+#define KMEMDUMP_COMMIT_PARTIAL	0x1	/* the record ends before the image does */
+
+/**
+ * struct kmemdump_frame - the skippable frames of a record, little-endian
+ * @skip_magic:	%KMEMDUMP_SKIPPABLE
+ * @skip_size:	bytes of this struct that follow this member (56)
+ * @magic:	%KMEMDUMP_MAGIC
+ * @version:	%KMEMDUMP_VERSION
+ * @type:	enum kmemdump_frame_type
+ * @flags:	depends on @type, else 0
+ * @record_id:	the same number in every frame of one record, never 0
+ * @offset:	DATA: place in the core image of the zstd frame that follows.
+ *		COMMIT: bytes of the core image that the record carries
+ * @length:	DATA: bytes of the core image in the zstd frame that follows.
+ *		HEADER, COMMIT: size of the whole core image in bytes
+ * @time:	HEADER, COMMIT: seconds since 1970, 0 where unknown.
+ *		DATA: size of the zstd frame that follows, in bytes
+ * @checksum:	XXH64, seed 0, of all the bytes before this member
+ */
+struct kmemdump_frame {
+	__le32	skip_magic;
+	__le32	skip_size;
+	__u8	magic[8];
+	__le16	version;
+	__le16	type;
+	__le32	flags;
+	__le64	record_id;
+	__le64	offset;
+	__le64	length;
+	__le64	time;
+	__le64	checksum;
+};
+
+/* The ELF note that lists the regions; in the byte order of its ELF file. */
+#define KMEMDUMP_NOTE_NAME	"KMEMDUMP"
+/* Not a small number: debuggers take note types like NT_PRSTATUS by number alone. */
+#define KMEMDUMP_NT_REGIONS	0x4b4d4431
+
+#define KMEMDUMP_NAME_LEN	64	/* with its NUL */
+
+enum kmemdump_class {
+	KMEMDUMP_CLASS_LOG	= 0,	/* the kernel log and what reads it */
+	KMEMDUMP_CLASS_CORE	= 1,	/* other memory the kernel registered */
+	KMEMDUMP_CLASS_DRIVER	= 2,	/* what drivers and modules registered */
+};
+
+enum kmemdump_state {
+	KMEMDUMP_STATE_OK	= 0,
+	KMEMDUMP_STATE_BAD	= 1,	/* reading it faulted: zeros stand there */
+	KMEMDUMP_STATE_GONE	= 2,	/* freed or unmapped, left out */
+};
+
+/**
+ * struct kmemdump_note - start of the descriptor of a %KMEMDUMP_NT_REGIONS note
+ * @version:		%KMEMDUMP_VERSION
+ * @header_size:	bytes of this struct; the region table follows it
+ * @region_size:	bytes of one entry of the region table
+ * @nr_regions:		number of entries in the region table
+ * @segment_size:	bytes of one entry of the segment table
+ * @nr_segments:	number of entries in the segment table, which follows
+ *			the region table
+ */
+struct kmemdump_note {
+	__u32	version;
+	__u32	header_size;
+	__u32	region_size;
+	__u32	nr_regions;
+	__u32	segment_size;
+	__u32	nr_segments;
+};
+
+/**
+ * struct kmemdump_note_region - one region
+ * @name:		unique, NUL-terminated
+ * @owner:		module that registered it, or "kernel"
+ * @id:			unique
+ * @class:		enum kmemdump_class
+ * @state:		enum kmemdump_state
+ * @first_segment:	index into the segment table
+ * @nr_segments:	number of segments, at least 1
+ * @reserved:		0
+ * @size:		bytes, the sum over its segments
+ * @checksum:		XXH64, seed 0, of its bytes at the time of the crash;
+ *			only of a region in %KMEMDUMP_STATE_OK. It is taken before
+ *			the bytes are written: memory that a CPU or device still
+ *			changes in between does not match
+ */
+struct kmemdump_note_region {
+	char	name[KMEMDUMP_NAME_LEN];
+	char	owner[KMEMDUMP_NAME_LEN];
+	__u32	id;
+	__u32	class;
+	__u32	state;
+	__u32	first_segment;
+	__u32	nr_segments;
+	__u32	reserved;
+	__u64	size;
+	__u64	checksum;
+};
+
+/**
+ * struct kmemdump_note_segment - one physically contiguous piece of a region
+ * @vaddr:	kernel virtual address
+ * @paddr:	physical address
+ * @size:	bytes
+ */
+struct kmemdump_note_segment {
+	__u64	vaddr;
+	__u64	paddr;
+	__u64	size;
+};
+
+#endif /* _UAPI_LINUX_KMEMDUMP_H */
