@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kmemdump: the panic-time writer.
+ *
+ * Turns the core image into a record (see the uapi header) and hands it to
+ * every writer backend. The stream is only appended to, one frame after the
+ * other, each with its own checksums; the COMMIT frame at the end makes the
+ * record a finished one. Its room is kept free from the start.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#define pr_fmt(fmt) "kmemdump: " fmt
+
+#include <linux/atomic.h>
+#include <linux/export.h>
+#include <linux/init.h>
+#include <linux/kexec.h>
+#include <linux/mm.h>
+#include <linux/nmi.h>
+#include <linux/panic.h>
+#include <linux/panic_notifier.h>
+#include <linux/random.h>
+#include <linux/rculist.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/xxhash.h>
+
+#include <asm/kexec.h>
+
+#include "kmemdump.h"
+
+/* Level 3 is what zstd itself takes by default. */
+#define COMPRESSION_LEVEL	3
+
+struct kmemdump_stream *kmemdump_stream_alloc(void)
+{
+	struct kmemdump_stream *stream = kzalloc(sizeof(*stream), GFP_KERNEL);
+	size_t workspace_size;
+
+	if (!stream)
+		return NULL;
+
+	stream->params = zstd_get_params(COMPRESSION_LEVEL, KMEMDUMP_FRAME_MAX);
+	stream->params.fParams.checksumFlag = 1;
+	workspace_size = zstd_cctx_workspace_bound(&stream->params.cParams);
+	stream->out_size = zstd_compress_bound(KMEMDUMP_FRAME_MAX);
+
+	stream->workspace = kvmalloc(workspace_size, GFP_KERNEL);
+	stream->in = kvmalloc(KMEMDUMP_FRAME_MAX, GFP_KERNEL);
+	stream->out = kvmalloc(stream->out_size, GFP_KERNEL);
+	if (!stream->workspace || !stream->in || !stream->out)
+		goto fail;
+
+	stream->cctx = zstd_init_cctx(stream->workspace, workspace_size);
+	if (!stream->cctx)
+		goto fail;
+
+	/* Tells the frames of this record from what an older one left behind. */
+	stream->record_id = get_random_u64() | 1;
+	return stream;
+
+fail:
+	kmemdump_stream_free(stream);
+	return NULL;
+}
+
+void kmemdump_stream_free(struct kmemdump_stream *stream)
+{
+	if (!stream)
+		return;
+	kvfree(stream->out);
+	kvfree(stream->in);
+	kvfree(stream->workspace);
+	kfree(stream);
+}
+
+static void fill_frame(struct kmemdump_frame *frame, enum kmemdump_frame_type type,
+		       u64 record_id, u64 offset, u64 length, u64 time)
+{
+	*frame = (struct kmemdump_frame) {
+		.skip_magic	= cpu_to_le32(KMEMDUMP_SKIPPABLE),
+		.skip_size	= cpu_to_le32(sizeof(*frame) -
+					      offsetofend(struct kmemdump_frame, skip_size)),
+		.version	= cpu_to_le16(KMEMDUMP_VERSION),
+		.type		= cpu_to_le16(type),
+		.record_id	= cpu_to_le64(record_id),
+		.offset		= cpu_to_le64(offset),
+		.length		= cpu_to_le64(length),
+		.time		= cpu_to_le64(time),
+	};
+	memcpy(frame->magic, KMEMDUMP_MAGIC, sizeof(frame->magic));
+}
+
+static void seal_frame(struct kmemdump_frame *frame)
+{
+	frame->checksum = cpu_to_le64(xxh64(frame, offsetof(struct kmemdump_frame, checksum), 0));
+}
+
+/* Compress [@offset, @offset + @len) of the image into stream->out. */
+static size_t compress(struct kmemdump_stream *stream, const struct kmemdump_image *image,
+		       u64 offset, size_t len)
+{
+	kmemdump_image_read(image, offset, stream->in, len);
+	return zstd_compress_cctx(stream->cctx, stream->out, stream->out_size,
+				  stream->in, len, &stream->params);
+}
+
+/*
+ * Write as much of the image as @be has room for. Sets *@carried to the bytes
+ * of the image that are in the record.
+ */
+static int write_data(struct kmemdump_backend *be, struct kmemdump_stream *stream,
+		      const struct kmemdump_image *image, u64 room, u64 *carried)
+{
+	size_t len = KMEMDUMP_FRAME_MAX;
+	struct kmemdump_frame frame;
+	u64 offset = 0;
+	int ret;
+
+	while (offset < image->size) {
+		size_t size;
+
+		touch_nmi_watchdog();
+		len = min_t(u64, len, image->size - offset);
+		size = compress(stream, image, offset, len);
+		if (zstd_is_error(size))
+			return -EIO;
+
+		if (sizeof(frame) + size > room) {
+			/* Fill what is left with smaller frames. */
+			len /= 2;
+			if (len < PAGE_SIZE)
+				break;
+			continue;
+		}
+
+		fill_frame(&frame, KMEMDUMP_FRAME_DATA, stream->record_id, offset, len, size);
+		seal_frame(&frame);
+		ret = be->ops->write(be, &frame, sizeof(frame));
+		if (!ret)
+			ret = be->ops->write(be, stream->out, size);
+		if (ret)
+			return ret;
+		room -= sizeof(frame) + size;
+		offset += len;
+		*carried = offset;
+	}
+	return 0;
+}
+
+static int write_record(struct kmemdump_backend *be, struct kmemdump_stream *stream,
+			const struct kmemdump_image *image, u64 *carried)
+{
+	struct kmemdump_frame frame;
+	int ret;
+
+	if (be->max_bytes < 2 * sizeof(frame))
+		return -ENOSPC;
+
+	fill_frame(&frame, KMEMDUMP_FRAME_HEADER, stream->record_id, 0, image->size, image->time);
+	seal_frame(&frame);
+	ret = be->ops->write(be, &frame, sizeof(frame));
+	if (ret)
+		return ret;
+
+	ret = write_data(be, stream, image, be->max_bytes - 2 * sizeof(frame), carried);
+	if (ret)
+		return ret;
+
+	fill_frame(&frame, KMEMDUMP_FRAME_COMMIT, stream->record_id, *carried, image->size,
+		   image->time);
+	if (*carried < image->size)
+		frame.flags = cpu_to_le32(KMEMDUMP_COMMIT_PARTIAL);
+	seal_frame(&frame);
+	return be->ops->write(be, &frame, sizeof(frame));
+}
+
+/*
+ * Write @image as one record to the writer @be and say in the log how it went.
+ * Panic context. Returns 0 also for a partial record, which says that it is
+ * one.
+ */
+int kmemdump_serialize(struct kmemdump_backend *be, struct kmemdump_stream *stream,
+		       const struct kmemdump_image *image)
+{
+	u64 carried = 0;
+	int ret = 0;
+
+	if (be->ops->open)
+		ret = be->ops->open(be);
+	if (!ret)
+		ret = write_record(be, stream, image, &carried);
+	if (be->ops->close)
+		be->ops->close(be);
+
+	if (ret == -EBUSY)
+		pr_err("%s: this crash is NOT saved: a dump of an earlier one is in the way, unread\n",
+		       be->name);
+	else if (ret)
+		pr_err("%s: dump failed after %llu of %llu bytes: %pe\n",
+		       be->name, carried, image->size, ERR_PTR(ret));
+	else if (carried < image->size)
+		pr_warn("%s: dump saved in part, %llu of %llu bytes: no room for more\n",
+			be->name, carried, image->size);
+	else
+		pr_notice("%s: dump saved, %u regions, %llu bytes\n",
+			  be->name, image->nr_regions, image->size);
+	return ret;
+}
+
+/* Write what is in @table to all its writers. Panic context. */
+void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
+{
+	struct kmemdump_stream *stream = READ_ONCE(table->stream);
+	/* Pairs with the release in kmemdump_backends_reserve(). */
+	struct kmemdump_image *image = smp_load_acquire(&table->image);
+	struct kmemdump_backend *be;
+
+	if (!stream || !image)
+		return;
+
+	list_for_each_entry_rcu(be, &table->backends, list, true) {
+		if (!kmemdump_is_writer(be))
+			continue;
+		/* Anew for each: what we print changes the log and so its checksums. */
+		kmemdump_image_build(image, table, regs);
+		kmemdump_serialize(be, stream, image);
+	}
+}
+
+/* Registers of this CPU, where that is possible without kexec. */
+static struct pt_regs *save_regs(struct pt_regs *regs)
+{
+#if defined(CONFIG_X86) || defined(CONFIG_ARM64)
+	crash_setup_regs(regs, NULL);
+	return regs;
+#else
+	return NULL;
+#endif
+}
+
+static int kmemdump_panic(struct notifier_block *nb, unsigned long event, void *unused)
+{
+	static atomic_t entered = ATOMIC_INIT(0);
+	static struct pt_regs regs;
+
+	/* With crash_kexec_post_notifiers we come first, but kdump keeps its precedence. */
+	if (kexec_crash_loaded())
+		return NOTIFY_DONE;
+
+	/* A panic inside our own work has to go on to the reboot, and so has an oops. */
+	if (atomic_xchg(&entered, 1))
+		return NOTIFY_DONE;
+	panic_on_oops = 1;
+
+	kmemdump_write_all(&kmemdump_table, save_regs(&regs));
+	return NOTIFY_DONE;
+}
+
+/*
+ * Early in the chain: other callbacks may hang or do damage. Only firmware
+ * dumps that do not return (FADump, INT_MAX) go before.
+ */
+static struct notifier_block kmemdump_panic_nb = {
+	.notifier_call	= kmemdump_panic,
+	.priority	= INT_MAX - 1,
+};
+
+static int __init kmemdump_panic_init(void)
+{
+	return atomic_notifier_chain_register(&panic_notifier_list, &kmemdump_panic_nb);
+}
+core_initcall(kmemdump_panic_init);
+
+/**
+ * kmemdump_record_probe() - whether a buffer starts a kmemdump record
+ * @buf:	what a storage backend found at boot; not trusted
+ * @size:	bytes
+ * @time:	set to the time of the crash if it is known, else to zero; may be
+ *		%NULL
+ *
+ * Looks at the HEADER frame only. What follows may be torn, which the reader
+ * of the record finds out.
+ *
+ * Context: any.
+ * Return: 0 or %-ENOMSG.
+ */
+int kmemdump_record_probe(const void *buf, size_t size, struct timespec64 *time)
+{
+	struct kmemdump_frame frame, want;
+
+	if (size < sizeof(frame))
+		return -ENOMSG;
+
+	memcpy(&frame, buf, sizeof(frame));
+	fill_frame(&want, KMEMDUMP_FRAME_HEADER, le64_to_cpu(frame.record_id),
+		   le64_to_cpu(frame.offset), le64_to_cpu(frame.length), le64_to_cpu(frame.time));
+	seal_frame(&want);
+	if (memcmp(&frame, &want, sizeof(frame)) || !frame.record_id)
+		return -ENOMSG;
+
+	if (time) {
+		time->tv_sec = le64_to_cpu(frame.time);
+		time->tv_nsec = 0;
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(kmemdump_record_probe);
