@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kmemdump: KUnit tests of the core image.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#include <linux/elf.h>
+#include <linux/mm.h>
+#include <linux/set_memory.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/vmalloc.h>
+#include <linux/xxhash.h>
+
+#include "test_backend.h"
+
+static void free_image(void *image)
+{
+	kmemdump_image_free(image);
+}
+
+static struct kmemdump_image *build(struct kunit *test, struct kmemdump_table *table)
+{
+	struct kmemdump_image *image = kmemdump_image_alloc(table->nr_regions,
+							    table->nr_segments);
+	static struct pt_regs regs;
+
+	KUNIT_ASSERT_NOT_NULL(test, image);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
+	kmemdump_image_build(image, table, &regs);
+	return image;
+}
+
+/* The whole image in memory; freed with the test. */
+static void *read_all(struct kunit *test, const struct kmemdump_image *image)
+{
+	void *buf = kunit_kmalloc(test, image->size, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	kmemdump_image_read(image, 0, buf, image->size);
+	return buf;
+}
+
+/* A page of its own, so that a test knows what shares it. */
+static u8 *own_page(struct kunit *test, u8 fill)
+{
+	u8 *p = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	KUNIT_ASSERT_TRUE(test, PAGE_ALIGNED(p));
+	memset(p, fill, PAGE_SIZE);
+	return p;
+}
+
+/* Find a note in the image that @buf holds; NULL if there is none. */
+static void *find_note(const void *buf, const char *name, u32 type, u32 *size)
+{
+	const struct elf64_hdr *ehdr = buf;
+	const struct elf64_phdr *phdr = buf + ehdr->e_phoff;
+	const void *p = buf + phdr->p_offset, *end = p + phdr->p_filesz;
+
+	while (p < end) {
+		const struct elf64_note *note = p;
+		const char *note_name = p + sizeof(*note);
+		const void *desc = note_name + ALIGN(note->n_namesz, 4);
+
+		if (note->n_type == type && !strcmp(note_name, name)) {
+			*size = note->n_descsz;
+			return (void *)desc;
+		}
+		p = desc + ALIGN(note->n_descsz, 4);
+	}
+	return NULL;
+}
+
+static void headers(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	u8 *a = own_page(test, 1), *b = own_page(test, 2);
+	const struct elf64_hdr *ehdr;
+	const struct elf64_phdr *phdr;
+	struct kmemdump_image *image;
+	void *buf, *p;
+	u32 size;
+	int i;
+
+	kmemdump_test_add(test, table, "a", a, PAGE_SIZE, 0);
+	kmemdump_test_add(test, table, "b", b + 10, 100, 0);
+	image = build(test, table);
+	buf = read_all(test, image);
+
+	ehdr = buf;
+	KUNIT_EXPECT_MEMEQ(test, ehdr->e_ident, ELFMAG, SELFMAG);
+	KUNIT_EXPECT_EQ(test, ehdr->e_ident[EI_CLASS], ELFCLASS64);
+	KUNIT_EXPECT_EQ(test, ehdr->e_type, ET_CORE);
+	KUNIT_EXPECT_EQ(test, ehdr->e_phoff, 64);
+	KUNIT_EXPECT_EQ(test, ehdr->e_phnum, image->nr_loads + 1);
+	KUNIT_EXPECT_EQ(test, ehdr->e_shnum, 0);
+
+	phdr = buf + ehdr->e_phoff;
+	KUNIT_EXPECT_EQ(test, phdr[0].p_type, PT_NOTE);
+	KUNIT_EXPECT_EQ(test, phdr[0].p_offset,
+			ehdr->e_phoff + ehdr->e_phnum * sizeof(*phdr));
+	for (i = 1; i < ehdr->e_phnum; i++) {
+		KUNIT_EXPECT_EQ(test, phdr[i].p_type, PT_LOAD);
+		KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(phdr[i].p_offset));
+		KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(phdr[i].p_vaddr));
+		KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(phdr[i].p_paddr));
+		KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(phdr[i].p_filesz));
+		KUNIT_EXPECT_EQ(test, phdr[i].p_memsz, phdr[i].p_filesz);
+		p = (void *)(unsigned long)phdr[i].p_vaddr;
+		KUNIT_EXPECT_EQ(test, phdr[i].p_paddr, __pa(p));
+		KUNIT_EXPECT_MEMEQ(test, buf + phdr[i].p_offset, p, phdr[i].p_filesz);
+	}
+
+	KUNIT_EXPECT_NOT_NULL(test, find_note(buf, "CORE", NT_PRSTATUS, &size));
+	KUNIT_EXPECT_EQ(test, size, sizeof(struct elf_prstatus));
+	KUNIT_EXPECT_NOT_NULL(test, find_note(buf, "VMCOREINFO", 0, &size));
+	KUNIT_EXPECT_NOT_NULL(test, find_note(buf, KMEMDUMP_NOTE_NAME, KMEMDUMP_NT_REGIONS, &size));
+}
+
+static void region_note(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	const struct kmemdump_note_segment *segs;
+	const struct kmemdump_note_region *region;
+	const struct kmemdump_note *note;
+	u8 *a = own_page(test, 0x5a);
+	u32 size;
+	int id;
+
+	id = kmemdump_test_add(test, table, "my region", a + 100, 1000, 0);
+	note = find_note(read_all(test, build(test, table)), KMEMDUMP_NOTE_NAME,
+			 KMEMDUMP_NT_REGIONS, &size);
+	KUNIT_ASSERT_NOT_NULL(test, note);
+	KUNIT_EXPECT_EQ(test, size, sizeof(*note) + sizeof(*region) + sizeof(*segs));
+	KUNIT_EXPECT_EQ(test, note->version, KMEMDUMP_VERSION);
+	KUNIT_EXPECT_EQ(test, note->nr_regions, 1);
+	KUNIT_EXPECT_EQ(test, note->nr_segments, 1);
+
+	region = (void *)note + note->header_size;
+	KUNIT_EXPECT_STREQ(test, region->name, "my region");
+	KUNIT_EXPECT_STREQ(test, region->owner, "kernel");
+	KUNIT_EXPECT_EQ(test, region->id, id);
+	KUNIT_EXPECT_EQ(test, region->class, KMEMDUMP_CLASS_DRIVER);
+	KUNIT_EXPECT_EQ(test, region->state, KMEMDUMP_STATE_OK);
+	KUNIT_EXPECT_EQ(test, region->size, 1000);
+	KUNIT_EXPECT_EQ(test, region->checksum, xxh64(a + 100, 1000, 0));
+
+	segs = (void *)(region + 1);
+	KUNIT_EXPECT_EQ(test, segs->vaddr, (unsigned long)a + 100);
+	KUNIT_EXPECT_EQ(test, segs->paddr, __pa(a + 100));
+	KUNIT_EXPECT_EQ(test, segs->size, 1000);
+}
+
+static void shared_pages(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	u8 *a = own_page(test, 1);
+	struct kmemdump_image *image;
+
+	/* Three regions, one within another, one beside: a single page. */
+	kmemdump_test_add(test, table, "outer", a, 2000, 0);
+	kmemdump_test_add(test, table, "inner", a + 10, 5, 0);
+	kmemdump_test_add(test, table, "beside", a + 3000, PAGE_SIZE - 3000, 0);
+	image = build(test, table);
+	KUNIT_EXPECT_EQ(test, image->nr_regions, 3);
+	KUNIT_EXPECT_EQ(test, image->nr_loads, 1);
+	KUNIT_EXPECT_EQ(test, image->loads[0].vaddr, (unsigned long)a);
+	KUNIT_EXPECT_EQ(test, image->loads[0].size, PAGE_SIZE);
+}
+
+/* What matters most comes first in the file. */
+static void class_order(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	u8 *p = kunit_kmalloc(test, 8 * PAGE_SIZE, GFP_KERNEL);
+	struct kmemdump_region log = { .name = "log", .size = 100 };
+	struct kmemdump_image *image;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	kmemdump_test_add(test, table, "driver", p, PAGE_SIZE, 0);
+	log.virt_addr = p + 4 * PAGE_SIZE;
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &log, NULL, KMEMDUMP_CLASS_LOG), 0);
+	image = build(test, table);
+	KUNIT_ASSERT_EQ(test, image->nr_loads, 2);
+	KUNIT_EXPECT_EQ(test, image->loads[0].class, KMEMDUMP_CLASS_LOG);
+	KUNIT_EXPECT_EQ(test, image->loads[0].vaddr, (unsigned long)p + 4 * PAGE_SIZE);
+	KUNIT_EXPECT_GT(test, image->loads[1].offset, image->loads[0].offset);
+}
+
+/* Any window of the image shows what the whole image has there. */
+static void any_window(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_image *image;
+	char name[16];
+	u8 *buf, *part;
+	u64 from;
+	int i;
+
+	for (i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "r%d", i);
+		kmemdump_test_add(test, table, name, own_page(test, i), 50 + i, 0);
+	}
+	image = build(test, table);
+	buf = read_all(test, image);
+	part = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, part);
+
+	for (from = 0; from < image->size; from += 61) {
+		size_t len = min_t(u64, 1 + from % PAGE_SIZE, image->size - from);
+
+		memset(part, 0xee, len);
+		kmemdump_image_read(image, from, part, len);
+		if (memcmp(part, buf + from, len)) {
+			KUNIT_FAIL(test, "window at %llu of %zu bytes differs", from, len);
+			break;
+		}
+	}
+
+	/* Behind the end there is nothing, and nothing bad happens. */
+	memset(part, 0xee, 64);
+	kmemdump_image_read(image, image->size - 32, part, 64);
+	KUNIT_EXPECT_MEMEQ(test, part, buf + image->size - 32, 32);
+	KUNIT_EXPECT_EQ(test, part[40], 0);
+}
+
+static void empty_table(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_image *image = kmemdump_image_alloc(1, 1);
+	const struct elf64_hdr *ehdr;
+
+	KUNIT_ASSERT_NOT_NULL(test, image);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
+	kmemdump_image_build(image, table, NULL);
+	ehdr = read_all(test, image);
+	KUNIT_EXPECT_EQ(test, ehdr->e_phnum, 1);
+	KUNIT_EXPECT_EQ(test, image->size, PAGE_ALIGN(image->notes_offset + image->notes_size));
+}
+
+static u32 region_state(struct kunit *test, const struct kmemdump_image *image, const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < image->nr_regions; i++)
+		if (!strcmp(image->regions[i].entry->name, name))
+			return image->regions[i].state;
+	KUNIT_FAIL(test, "no region %s", name);
+	return ~0;
+}
+
+static void unmapped_region(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	u8 *good = own_page(test, 7), *buf;
+	struct kmemdump_image *image;
+	void *p = vmalloc(2 * PAGE_SIZE);
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	kmemdump_test_add(test, table, "gone", p, 2 * PAGE_SIZE, 0);
+	kmemdump_test_add(test, table, "good", good, PAGE_SIZE, 0);
+	vfree(p);
+
+	image = build(test, table);
+	KUNIT_EXPECT_EQ(test, region_state(test, image, "gone"), KMEMDUMP_STATE_GONE);
+	KUNIT_EXPECT_EQ(test, region_state(test, image, "good"), KMEMDUMP_STATE_OK);
+	KUNIT_ASSERT_EQ(test, image->nr_loads, 1);
+	buf = read_all(test, image);
+	KUNIT_EXPECT_MEMEQ(test, buf + image->loads[0].offset, good, PAGE_SIZE);
+}
+
+static void unreadable_region(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	u8 *good = own_page(test, 7), *zeros = own_page(test, 0), *buf;
+	struct kmemdump_image *image;
+	struct page *page;
+
+	if (!IS_ENABLED(CONFIG_ARCH_HAS_SET_DIRECT_MAP) || !can_set_direct_map())
+		kunit_skip(test, "this architecture can't take a page out of the linear map");
+
+	page = alloc_page(GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	kmemdump_test_add(test, table, "bad", page_address(page), PAGE_SIZE, 0);
+	kmemdump_test_add(test, table, "good", good, PAGE_SIZE, 0);
+	set_direct_map_invalid_noflush(page);
+	flush_tlb_kernel_range((unsigned long)page_address(page),
+			       (unsigned long)page_address(page) + PAGE_SIZE);
+
+	image = build(test, table);
+	buf = read_all(test, image);
+	set_direct_map_default_noflush(page);
+	KUNIT_EXPECT_EQ(test, region_state(test, image, "bad"), KMEMDUMP_STATE_BAD);
+	KUNIT_EXPECT_EQ(test, region_state(test, image, "good"), KMEMDUMP_STATE_OK);
+	KUNIT_ASSERT_EQ(test, image->nr_loads, 2);
+	KUNIT_EXPECT_MEMEQ(test, buf + image->loads[image->loads[0].vaddr == (unsigned long)good ?
+						    1 : 0].offset, zeros, PAGE_SIZE);
+	__free_page(page);
+}
+
+/* More program headers than e_phnum can count. */
+static void many_loads(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	unsigned int i, nr = PN_XNUM + 100;
+	const struct elf64_shdr *shdr;
+	struct kmemdump_image *image;
+	const struct elf64_hdr *ehdr;
+	struct page *page, **pages;
+	void *p, *buf;
+	u64 head;
+
+	pages = kvmalloc_array(nr, sizeof(*pages), GFP_KERNEL);
+	page = alloc_page(GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	for (i = 0; i < nr; i++)
+		pages[i] = page;
+	p = vmap(pages, nr, VM_MAP, PAGE_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	kmemdump_test_add(test, table, "many", p, nr * PAGE_SIZE, 0);
+	image = build(test, table);
+	KUNIT_EXPECT_EQ(test, image->nr_loads, nr);
+
+	head = image->notes_offset;
+	buf = kvmalloc(head, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	kmemdump_image_read(image, 0, buf, head);
+	ehdr = buf;
+	KUNIT_EXPECT_EQ(test, ehdr->e_phnum, PN_XNUM);
+	KUNIT_EXPECT_EQ(test, ehdr->e_shnum, 1);
+	KUNIT_EXPECT_EQ(test, ehdr->e_shoff, head - sizeof(*shdr));
+	shdr = buf + ehdr->e_shoff;
+	KUNIT_EXPECT_EQ(test, shdr->sh_info, nr + 1);
+
+	kvfree(buf);
+	vunmap(p);
+	__free_page(page);
+	kvfree(pages);
+}
+
+static struct kunit_case elfcore_cases[] = {
+	KUNIT_CASE(headers),
+	KUNIT_CASE(region_note),
+	KUNIT_CASE(shared_pages),
+	KUNIT_CASE(class_order),
+	KUNIT_CASE(any_window),
+	KUNIT_CASE(empty_table),
+	KUNIT_CASE(unmapped_region),
+	KUNIT_CASE(unreadable_region),
+	KUNIT_CASE_SLOW(many_loads),
+	{}
+};
+
+static struct kunit_suite elfcore_suite = {
+	.name		= "kmemdump-elfcore",
+	.test_cases	= elfcore_cases,
+};
+
+kunit_test_suite(elfcore_suite);
+
+MODULE_LICENSE("GPL");

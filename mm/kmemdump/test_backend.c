@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kmemdump: backends in plain memory for the KUnit suites.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include "test_backend.h"
+
+static struct kmemdump_test_backend *to_test(struct kmemdump_backend *be)
+{
+	return container_of(be, struct kmemdump_test_backend, be);
+}
+
+static int test_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+	struct kmemdump_test_backend *tb = to_test(be);
+
+	if (tb->add_error)
+		return tb->add_error;
+	tb->nr_added++;
+	return 0;
+}
+
+static void test_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+	to_test(be)->nr_removed++;
+}
+
+static int test_open(struct kmemdump_backend *be)
+{
+	struct kmemdump_test_backend *tb = to_test(be);
+
+	if (tb->used)
+		return -EBUSY;
+	tb->nr_writes = 0;
+	return 0;
+}
+
+static int test_write(struct kmemdump_backend *be, const void *buf, size_t len)
+{
+	struct kmemdump_test_backend *tb = to_test(be);
+
+	if (++tb->nr_writes == tb->fail_at_write)
+		return tb->error;
+	/* The core promised never to write more than this. */
+	if (len > be->max_bytes - tb->used)
+		return -EOVERFLOW;
+	memcpy(tb->buf + tb->used, buf, len);
+	tb->used += len;
+	return 0;
+}
+
+static void test_close(struct kmemdump_backend *be)
+{
+	to_test(be)->nr_closed++;
+}
+
+static const struct kmemdump_backend_ops hands_off_ops = {
+	.add	= test_add,
+	.remove	= test_remove,
+};
+
+static const struct kmemdump_backend_ops writer_ops = {
+	.open	= test_open,
+	.write	= test_write,
+	.close	= test_close,
+};
+
+static void empty_table(void *data)
+{
+	struct kmemdump_table *table = data;
+	struct kmemdump_entry *entry;
+	unsigned long id;
+
+	xa_for_each(&table->regions, id, entry) {
+		struct kmemdump_region region = { .name = entry->name, .id = id };
+
+		kmemdump_remove(table, &region);
+	}
+	xa_destroy(&table->regions);
+}
+
+/* A table of the test's own; emptied when the test ends. */
+struct kmemdump_table *kmemdump_test_table(struct kunit *test)
+{
+	struct kmemdump_table *table = kunit_kzalloc(test, sizeof(*table), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, table);
+	kmemdump_table_init(table);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, empty_table, table), 0);
+	return table;
+}
+
+struct kmemdump_test_backend *kmemdump_test_hands_off(struct kunit *test, unsigned int max_slots)
+{
+	struct kmemdump_test_backend *tb = kunit_kzalloc(test, sizeof(*tb), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, tb);
+	tb->be.name = "test-hands-off";
+	tb->be.ops = &hands_off_ops;
+	tb->be.max_slots = max_slots;
+	return tb;
+}
+
+static void free_buf(void *buf)
+{
+	vfree(buf);
+}
+
+struct kmemdump_test_backend *kmemdump_test_writer(struct kunit *test, size_t max_bytes)
+{
+	struct kmemdump_test_backend *tb = kunit_kzalloc(test, sizeof(*tb), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, tb);
+	tb->buf = vzalloc(max_bytes);
+	KUNIT_ASSERT_NOT_NULL(test, tb->buf);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_buf, tb->buf), 0);
+	tb->be.name = "test-writer";
+	tb->be.ops = &writer_ops;
+	tb->be.max_bytes = max_bytes;
+	return tb;
+}
+
+static void detach(void *data)
+{
+	struct kmemdump_test_backend *tb = data;
+
+	if (tb->table)
+		kmemdump_test_detach(tb);
+}
+
+/* Attach @tb until the test ends. */
+int kmemdump_test_attach(struct kunit *test, struct kmemdump_table *table,
+			 struct kmemdump_test_backend *tb)
+{
+	int ret = kmemdump_attach(table, &tb->be);
+
+	if (ret)
+		return ret;
+	tb->table = table;
+	return kunit_add_action_or_reset(test, detach, tb);
+}
+
+void kmemdump_test_detach(struct kmemdump_test_backend *tb)
+{
+	kmemdump_detach(tb->table, &tb->be);
+	tb->table = NULL;
+}
+
+int kmemdump_test_add(struct kunit *test, struct kmemdump_table *table, const char *name,
+		      const void *addr, size_t size, int want)
+{
+	struct kmemdump_region region = {
+		.name = name, .virt_addr = addr, .size = size,
+	};
+
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER), want);
+	return region.id;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* kmemdump: backends in plain memory, and what else the KUnit suites share. */
+#ifndef _MM_KMEMDUMP_TEST_BACKEND_H
+#define _MM_KMEMDUMP_TEST_BACKEND_H
+
+#include <kunit/test.h>
+
+#include "kmemdump.h"
+
+struct kmemdump_test_backend {
+	struct kmemdump_backend	be;
+	struct kmemdump_table	*table;		/* that it is attached to */
+
+	/* hands-off */
+	unsigned int		nr_added;
+	unsigned int		nr_removed;
+	int			add_error;
+
+	/* writer */
+	u8			*buf;
+	size_t			used;
+	unsigned int		nr_writes;
+	unsigned int		nr_closed;
+	unsigned int		fail_at_write;	/* 0: never */
+	int			error;
+};
+
+struct kmemdump_table *kmemdump_test_table(struct kunit *test);
+struct kmemdump_test_backend *kmemdump_test_hands_off(struct kunit *test, unsigned int max_slots);
+struct kmemdump_test_backend *kmemdump_test_writer(struct kunit *test, size_t max_bytes);
+
+int kmemdump_test_attach(struct kunit *test, struct kmemdump_table *table,
+			 struct kmemdump_test_backend *tb);
+void kmemdump_test_detach(struct kmemdump_test_backend *tb);
+
+/* Registers @size bytes at @addr in @table and expects @want. Returns the id. */
+int kmemdump_test_add(struct kunit *test, struct kmemdump_table *table, const char *name,
+		      const void *addr, size_t size, int want);
+
+#endif /* _MM_KMEMDUMP_TEST_BACKEND_H */
