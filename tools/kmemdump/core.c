@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The ELF core: program headers, notes, and memory by virtual address. */
+#include <byteswap.h>
+#include <gelf.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "reader.h"
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define OUR_DATA	ELFDATA2LSB
+#else
+#define OUR_DATA	ELFDATA2MSB
+#endif
+
+uint16_t core_u16(const struct core *core, const void *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return core->swap ? bswap_16(v) : v;
+}
+
+uint32_t core_u32(const struct core *core, const void *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return core->swap ? bswap_32(v) : v;
+}
+
+uint64_t core_u64(const struct core *core, const void *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return core->swap ? bswap_64(v) : v;
+}
+
+static bool note_is(const char *name, size_t len, const char *want)
+{
+	return len == strlen(want) + 1 && !memcmp(name, want, len);
+}
+
+static void read_notes(struct core *core, const GElf_Phdr *phdr)
+{
+	uint64_t size = image_have(core->image, phdr->p_offset, phdr->p_filesz);
+	size_t pos = 0, name_pos, desc_pos;
+	Elf_Data *data;
+	GElf_Nhdr nhdr;
+
+	if (size < phdr->p_filesz) {
+		warn("the notes are cut short");
+		core->cut = true;
+	}
+	if (!size)
+		return;
+	data = elf_getdata_rawchunk(core->elf, phdr->p_offset, size, ELF_T_NHDR);
+	if (!data)
+		die("%s: can't read its notes: %s", core->image->path, elf_errmsg(-1));
+
+	while (pos < data->d_size) {
+		const char *buf = data->d_buf;
+		struct note *note = NULL;
+
+		pos = gelf_getnote(data, pos, &nhdr, &name_pos, &desc_pos);
+		if (!pos)
+			break;
+		if (note_is(buf + name_pos, nhdr.n_namesz, "VMCOREINFO"))
+			note = &core->vmcoreinfo;
+		else if (note_is(buf + name_pos, nhdr.n_namesz, KMEMDUMP_NOTE_NAME) &&
+			 nhdr.n_type == KMEMDUMP_NT_REGIONS)
+			note = &core->regions;
+		/* The first of its kind counts. */
+		if (note && !note->desc) {
+			note->desc = (const unsigned char *)buf + desc_pos;
+			note->size = nhdr.n_descsz;
+		}
+	}
+}
+
+static int cmp_load(const void *a, const void *b)
+{
+	const struct load *x = a, *y = b;
+
+	return x->vaddr < y->vaddr ? -1 : x->vaddr > y->vaddr;
+}
+
+/*
+ * A core has no use for sections but to count over 65,534 program headers, which
+ * takes the first. Keep libelf from making tables of what a forged header claims.
+ */
+static void drop_sections(const struct image *image)
+{
+	Elf64_Ehdr *ehdr = (Elf64_Ehdr *)image->data;
+	Elf32_Ehdr *ehdr32 = (Elf32_Ehdr *)image->data;
+
+	if (ehdr->e_ident[EI_CLASS] == ELFCLASS64) {
+		bool counts = ehdr->e_phnum == PN_XNUM;
+
+		ehdr->e_shstrndx = 0;
+		ehdr->e_shnum = counts ? ehdr->e_ident[EI_DATA] == OUR_DATA ? 1 : bswap_16(1) : 0;
+		if (!counts)
+			ehdr->e_shoff = 0;
+	} else if (ehdr->e_ident[EI_CLASS] == ELFCLASS32) {
+		ehdr32->e_shstrndx = 0;
+		ehdr32->e_shnum = 0;
+		ehdr32->e_shoff = 0;
+	}
+}
+
+void core_open(struct core *core, const struct image *image)
+{
+	const char *path = image->path;
+	const char *ident;
+	bool noted = false;
+	size_t nr;
+
+	*core = (struct core) { .image = image };
+	if (image_have(image, 0, sizeof(Elf64_Ehdr)) < sizeof(Elf64_Ehdr))
+		die("%s: the start of the image is missing, which says what the rest is", path);
+	if (elf_version(EV_CURRENT) == EV_NONE)
+		die("libelf is too old");
+	drop_sections(image);
+	core->elf = elf_memory((char *)image->data, image->size);
+	ident = core->elf ? elf_getident(core->elf, NULL) : NULL;
+	if (!ident || elf_kind(core->elf) != ELF_K_ELF)
+		die("%s: not an ELF file: %s", path, elf_errmsg(-1));
+	core->swap = ident[EI_DATA] != OUR_DATA;
+
+	if (elf_getphdrnum(core->elf, &nr))
+		die("%s: can't read its program headers: %s", path, elf_errmsg(-1));
+	if (nr > image_have(image, 0, image->size) / sizeof(Elf32_Phdr))
+		die("%s: has not the %zu program headers it claims", path, nr);
+	core->loads = xmalloc(nr * sizeof(*core->loads));
+	for (size_t i = 0; i < nr; i++) {
+		GElf_Phdr phdr;
+
+		if (!gelf_getphdr(core->elf, i, &phdr))
+			die("%s: can't read program header %zu: %s", path, i, elf_errmsg(-1));
+		if (phdr.p_filesz > image->size || phdr.p_offset > image->size - phdr.p_filesz)
+			core->cut = true;
+		/* A core has one; a thousand would only keep us busy. */
+		if (phdr.p_type == PT_NOTE && !noted) {
+			noted = true;
+			read_notes(core, &phdr);
+		}
+		if (phdr.p_type == PT_LOAD && phdr.p_filesz)
+			core->loads[core->nr_loads++] = (struct load) {
+				.vaddr = phdr.p_vaddr, .paddr = phdr.p_paddr,
+				.size = phdr.p_filesz, .offset = phdr.p_offset,
+			};
+	}
+	qsort(core->loads, core->nr_loads, sizeof(*core->loads), cmp_load);
+}
+
+void core_close(struct core *core)
+{
+	elf_end(core->elf);
+	free(core->loads);
+}
+
+/* The load that holds @vaddr, or NULL. */
+static const struct load *find_load(const struct core *core, uint64_t vaddr)
+{
+	size_t low = 0, high = core->nr_loads;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (core->loads[mid].vaddr <= vaddr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (!low || vaddr - core->loads[low - 1].vaddr >= core->loads[low - 1].size)
+		return NULL;
+	return &core->loads[low - 1];
+}
+
+/*
+ * Read memory of the crashed machine. Returns how many bytes are in the dump,
+ * counted from the first; only those are put into @buf.
+ */
+uint64_t core_read(const struct core *core, uint64_t vaddr, void *buf, uint64_t size)
+{
+	uint64_t done = 0;
+
+	while (done < size) {
+		const struct load *load = find_load(core, vaddr + done);
+		uint64_t skip, n;
+
+		if (!load)
+			break;
+		skip = vaddr + done - load->vaddr;
+		n = load->size - skip < size - done ? load->size - skip : size - done;
+		if (load->offset + skip < load->offset)
+			break;
+		n = image_have(core->image, load->offset + skip, n);
+		if (!n)
+			break;
+		memcpy((char *)buf + done, core->image->data + load->offset + skip, n);
+		done += n;
+	}
+	return done;
+}
+
+/* The number behind "@key=" in VMCOREINFO. */
+bool core_vmcoreinfo(const struct core *core, const char *key, int base, uint64_t *value)
+{
+	const char *line = (const char *)core->vmcoreinfo.desc;
+	const char *end = line + core->vmcoreinfo.size;
+	size_t key_len = strlen(key);
+
+	while (line && line < end) {
+		const char *eol = memchr(line, '\n', end - line);
+		char number[32], *rest;
+
+		if (!eol)
+			break;
+		if ((size_t)(eol - line) > key_len && !memcmp(line, key, key_len) &&
+		    line[key_len] == '=') {
+			size_t len = eol - line - key_len - 1;
+
+			if (!len || len >= sizeof(number))
+				return false;
+			memcpy(number, line + key_len + 1, len);
+			number[len] = '\0';
+			*value = strtoull(number, &rest, base);
+			return !*rest;
+		}
+		line = eol + 1;
+	}
+	return false;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The reader of kmemdump records: what its files share.
+ *
+ * Everything in a dump is hostile until it was checked: sizes and offsets are
+ * bounded before they are used, and text is escaped before it is printed.
+ */
+#ifndef KMEMDUMP_READER_H
+#define KMEMDUMP_READER_H
+
+#include <libelf.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <linux/kmemdump.h>
+
+#define __noreturn	__attribute__((__noreturn__))
+#define __printf(a, b)	__attribute__((__format__(printf, a, b)))
+
+/* Exit codes: the answer is whole; it is not; there is none. */
+enum { EXIT_GOOD = 0, EXIT_DAMAGED = 1, EXIT_FAILED = 2 };
+
+/* util.c */
+void __noreturn __printf(1, 2) die(const char *fmt, ...);
+void __printf(1, 2) warn(const char *fmt, ...);
+void *xmalloc(size_t size);
+void put_escaped(FILE *out, const char *text, size_t len);
+
+/* record.c: from a file to the bytes of a core image */
+
+struct range {
+	uint64_t start;
+	uint64_t end;
+};
+
+enum record_state {
+	RECORD_ELF,		/* not a record: a core image as a file */
+	RECORD_COMPLETE,
+	RECORD_PARTIAL,		/* finished, but there was no room for all */
+	RECORD_TORN,		/* the machine stopped while writing it */
+};
+
+struct image {
+	const char *path;
+	unsigned char *data;
+	uint64_t size;			/* of the whole core image */
+	struct range *have;		/* parts of it that are there, sorted */
+	size_t nr_have;
+	enum record_state state;
+	uint64_t time;			/* of the crash, 0 if unknown */
+	unsigned int nr_damaged;	/* frames and stretches that were no good */
+};
+
+void image_open(struct image *image, const char *path);
+void image_close(struct image *image);
+uint64_t image_have(const struct image *image, uint64_t offset, uint64_t size);
+uint64_t image_total(const struct image *image);
+
+/* core.c: the ELF core in it */
+
+struct load {
+	uint64_t vaddr;
+	uint64_t paddr;
+	uint64_t size;
+	uint64_t offset;
+};
+
+struct note {
+	const unsigned char *desc;
+	size_t size;
+};
+
+struct core {
+	const struct image *image;
+	Elf *elf;
+	bool swap;		/* its byte order is not ours */
+	struct load *loads;	/* sorted by vaddr */
+	size_t nr_loads;
+	struct note vmcoreinfo;
+	struct note regions;
+	bool cut;		/* its headers claim more than there is */
+};
+
+void core_open(struct core *core, const struct image *image);
+void core_close(struct core *core);
+uint64_t core_read(const struct core *core, uint64_t vaddr, void *buf, uint64_t size);
+uint16_t core_u16(const struct core *core, const void *p);
+uint32_t core_u32(const struct core *core, const void *p);
+uint64_t core_u64(const struct core *core, const void *p);
+bool core_vmcoreinfo(const struct core *core, const char *key, int base, uint64_t *value);
+
+/* regions.c */
+
+enum region_state {
+	REGION_OK,
+	REGION_BAD,		/* the kernel could not read it */
+	REGION_GONE,		/* was freed or unmapped before the crash */
+	REGION_CUT,		/* the dump ends inside of it, or lost a part */
+	REGION_MISSING,		/* the dump has nothing of it */
+	REGION_CORRUPT,		/* the checksum does not match */
+};
+
+struct region {
+	char name[KMEMDUMP_NAME_LEN];
+	char owner[KMEMDUMP_NAME_LEN];
+	uint32_t id;
+	uint32_t class;
+	uint64_t size;
+	uint64_t vaddr;
+	uint64_t paddr;
+	uint32_t first_segment;
+	uint32_t nr_segments;
+	uint64_t checksum;
+	uint64_t have;		/* bytes of it that are in the dump */
+	enum region_state state;
+};
+
+size_t regions_load(const struct core *core, struct region **regions);
+uint64_t region_read(const struct core *core, const struct region *region, void *buf);
+const char *region_state_name(enum region_state state);
+const char *region_class_name(uint32_t class);
+
+/* printk.c */
+int print_log(const struct core *core);
+
+#endif
