@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0
+# kmemdump: the entry. Everything that is built is kept outside of this
+# repository, in ${XDG_CACHE_HOME:-~/.cache}/kmemdump.
+
+RUN := tools/testing/kmemdump/run.py
+
+help:
+	@echo 'make demo    build a kernel, crash it in QEMU, print what was saved'
+	@echo 'make check   run all tests; CASES="story torn" runs only those files'
+	@echo 'make tree    leave a kernel tree with kmemdump, and say where'
+	@echo 'make clean   remove everything that was built or cached'
+
+demo tree clean: python3
+	@$(RUN) $@
+
+check: python3
+	@$(RUN) check $(CASES)
+
+# The harness installs whatever else it needs.
+python3:
+	@command -v git >/dev/null && command -v python3 >/dev/null || \
+		{ apt-get update && apt-get install -y --no-install-recommends git python3; }
+
+.PHONY: help demo tree clean check python3

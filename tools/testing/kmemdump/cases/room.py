@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Areas of every size: too small, large, impossible."""
+
+import re
+
+from harness.lab import RECORD, expect
+
+
+def test_too_small(lab):
+    """The log and VMCOREINFO come first; check says what is cut and what is missing."""
+    dump, console = lab.crash_in("small", "irqsoff", area="0x10000", options="random_kib=512")
+    expect("dump saved in part" in console, "the kernel to say that it is partial", console)
+    expect(dump.stat().st_size <= 0x10000, "a record no larger than its area")
+
+    out = lab.reader("check", dump, status=1)
+    expect("partial record" in out, "check to call it partial", out)
+    expect("region random: cut" in out or "region random: missing" in out,
+           "check to say that the large region is cut", out)
+    expect("region log_" not in out and "region vmcoreinfo" not in out,
+           "the log and VMCOREINFO whole", out)
+    log = lab.reader("log", dump)
+    expect("Kernel panic - not syncing: kmemdump test" in log, "the whole log", log)
+    lab.reader("show", dump, "random", status=1 if "random: cut" in out else 2)
+
+
+def test_smaller_than_the_log(lab):
+    """What is there of it can be read: with a cut log, the part that is not cut."""
+    dump, _ = lab.crash_in("tiny", "irqsoff", area="0x1000")
+    out = lab.reader("check", dump, status=1)
+    expect("partial record" in out, "check to call it partial", out)
+    expect(re.search(r"region log_\w+: (cut|missing)", out), "check to name a part of the log", out)
+
+
+def test_16_mib(lab):
+    """A record of nearly 16 MiB; booting does not copy it until someone reads it."""
+    with lab.guest(area="0x1000000") as guest:
+        def free():
+            return int(re.search(r"MemFree: +(\d+)", guest.run("cat /proc/meminfo"))[1])
+
+        console = guest.crash("insmod kmemdump_crash.ko mode=irqsoff random_kib=14000")
+        expect("dump saved," in console, "the whole of it saved", console)
+        guest.run("umount /sys/fs/pstore")
+        guest.reboot()
+        size = int(guest.run(f"stat -c %s /sys/fs/pstore/{RECORD}"))
+        expect(size > 14000 * 1024, "a record of that size", str(size))
+        mounted = free()
+        guest.run("umount /sys/fs/pstore")
+        unmounted = free()
+        copies = (unmounted - mounted) * 1024 / size
+        expect(0.5 < copies < 1.5, "one copy in memory while pstore is mounted, none otherwise",
+               f"{copies:.2f} copies, {mounted} and {unmounted} KiB free")
+        guest.run("mount -t pstore none /sys/fs/pstore")
+        dump = lab.fetch_record(guest, "large")
+    out = lab.reader("check", dump, status=1)
+    expect("complete record" in out and "region random" not in out, "all of it intact", out)
+
+
+def test_larger_than_the_memory(lab):
+    """An area that does not fit is refused by name, and the machine boots on."""
+    with lab.guest(area="0x2000000") as guest:
+        log = guest.run("dmesg")
+        expect("no room for a kmemdump area" in log, "a clear message", log)
+
+
+def test_odd_size(lab):
+    """No silent rounding to a power of two."""
+    with lab.guest(area="102400") as guest:
+        backends = guest.run("cat /sys/kernel/debug/kmemdump/backends")
+        expect("\t102388 bytes\t" in backends, "the size asked for, less ramoops' header", backends)
+        shown = guest.run("cat /sys/module/ramoops/parameters/kmemdump_size")
+        expect(shown.strip() == "102400", "the parameter to show it", shown)
+        guest.crash()
+        dump = lab.fetch_record(guest, "odd")
+    expect("complete record" in lab.reader("check", dump), "a whole record")
+
+
+def test_impossible_sizes(lab):
+    for size in ("11", "100000", "0x80000000"):
+        with lab.guest(area=size) as guest:
+            log = guest.run("dmesg")
+            expect("is no multiple of 4096, or too large" in log, "a clear message", log)
+
+
+def test_ecc(lab):
+    """With ramoops' error correction, a few flipped bits in RAM cost nothing."""
+    with lab.guest(append="ramoops.ecc=1") as guest:
+        guest.run("insmod kmemdump_test.ko")
+        guest.crash()
+        guest.run("umount /sys/fs/pstore")
+        with guest.ram() as ram:
+            start = lab.find_zone(guest, ram)
+            for place in range(start + 200, start + 4000, 500):
+                ram[place] ^= 0x10
+        guest.reboot()
+        dump = lab.fetch_record(guest, "ecc")
+    expect("complete record" in lab.reader("check", dump), "all errors corrected")

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The story a driver author lives, from insmod to the text on the host."""
+
+import re
+import shutil
+import subprocess
+
+from harness import host, story
+from harness.lab import RECORD, expect
+
+OOT_MAKEFILE = """\
+obj-m += kmemdump_test.o
+
+all:
+\tmake -C $(BUILD) M=$(CURDIR) modules
+.PHONY: all
+"""
+
+
+def _check_dump(lab, dump):
+    text = lab.reader("show", dump, "my_critical_data")
+    expect(text == story.TEXT + "\n", "the text of the sample", text)
+
+    listing = lab.reader("list", dump)
+    row = re.search(r"^10 +driver +ok .* 1024 +1 kmemdump_test +my_critical_data$", listing, re.M)
+    expect(row, "the region with id, class, size and owner in 'list'", listing)
+    for name in ("log_prb", "log_ring", "log_descs", "log_infos", "log_text", "vmcoreinfo"):
+        expect(re.search(rf" ok .* kernel +{name}$", listing, re.M), f"{name} in 'list'", listing)
+    expect("complete record" in lab.reader("check", dump), "check to find it complete")
+
+
+def test_sample_from_the_tree(lab):
+    dump, console, left = story.play(lab, lab.dumps / "in-tree")
+    expect("Kernel panic - not syncing: sysrq triggered crash" in console, "the panic")
+    expect("Rebooting in" in console, "a reboot by the guest itself")
+    expect(RECORD not in left and "dmesg-ramoops-0" in left,
+           "rm to erase the record and nothing else", left)
+    _check_dump(lab, dump)
+    shutil.copy(dump, lab.dumps / "story-record")
+
+
+def test_sample_out_of_tree(lab):
+    folder = lab.kernel.build_dir / "out-of-tree/sample"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(host.REPO / "samples/kmemdump/kmemdump_test.c", folder)
+    (folder / "Makefile").write_text(OOT_MAKEFILE)
+    expect(OOT_MAKEFILE.count("\n") == 5, "a Makefile of five lines")
+    proc = subprocess.run(["make", "-C", str(folder), f"BUILD={lab.kernel.build_dir}"],
+                          capture_output=True, text=True)
+    expect(proc.returncode == 0 and "warning" not in proc.stderr, "the module to build",
+           proc.stdout + proc.stderr)
+    dump, _, _ = story.play(lab, lab.dumps / "out-of-tree", folder / "kmemdump_test.ko")
+    _check_dump(lab, dump)
+
+
+def test_unload(lab):
+    with lab.guest() as guest:
+        guest.run("insmod kmemdump_test.ko")
+        listing = guest.run("cat /sys/kernel/debug/kmemdump/regions")
+        expect(re.search(r"^10\tdriver\t1024\t1\tkmemdump_test\tramoops\tmy_critical_data$",
+                         listing, re.M), "the region in debugfs", listing)
+        backends = guest.run("cat /sys/kernel/debug/kmemdump/backends")
+        expect(re.search(r"^ramoops\twriter\t4194292 bytes\t8\t0$", backends, re.M),
+               "the backend in debugfs", backends)
+        mode = guest.run("stat -c %a /sys/kernel/debug/kmemdump/*")
+        expect(mode.split() == ["400", "400"], "debugfs files for root only", mode)
+        guest.run("rmmod kmemdump_test")
+        listing = guest.run("cat /sys/kernel/debug/kmemdump/regions")
+        expect("my_critical_data" not in listing, "unload to unregister", listing)
+        guest.run("insmod kmemdump_test.ko && rmmod kmemdump_test")
+        guest.crash()
+        dump = lab.fetch_record(guest, "unload")
+    expect("my_critical_data" not in lab.reader("list", dump), "nothing of the unloaded module")
+
+
+def test_log(lab):
+    with lab.guest() as guest:
+        guest.run("insmod kmemdump_test.ko")
+        before = guest.run("dmesg")
+        console = guest.crash()
+        dump = lab.fetch_record(guest, "log")
+    log = lab.reader("log", dump)
+    want = before.strip().splitlines()
+    got = [line.rstrip() for line in log.splitlines()]
+    expect(got[:len(want)] == [line.rstrip() for line in want], "the log as dmesg printed it",
+           "\n".join(got[:len(want)]))
+    expect("Kernel panic - not syncing: sysrq triggered crash" in log, "the panic in the log", log)
+    trace = re.search(r"(\[[^\n]*Call Trace:.*?</TASK>)", console, re.S)
+    expect(trace and trace[1].splitlines()[-1] in got, "the log up to the end of the trace", log)
+
+
+def test_readelf(lab):
+    elf = lab.elf(lab.story_dump)
+    out = subprocess.run(["readelf", "-lnW", str(elf)], capture_output=True, text=True)
+    expect(not out.stderr, "no complaint of readelf", out.stderr)
+    text = re.sub(r"description data:.*", "", out.stdout)
+    rows = re.findall(r"^  (NOTE|LOAD) +(\w+) (\w+) (\w+) (\w+) (\w+) ", text, re.M)
+    expect("starting at offset 64" in text, "program headers at 64", text)
+    expect(rows and rows[0][0] == "NOTE" and all(r[0] == "LOAD" for r in rows[1:]),
+           "one PT_NOTE, then PT_LOADs", text)
+    offset = None
+    for _, off, vaddr, paddr, filesz, memsz in rows[1:]:
+        off, vaddr, paddr, filesz, memsz = (int(x, 16) for x in
+                                            (off, vaddr, paddr, filesz, memsz))
+        expect(not (off | vaddr | paddr | filesz) & 4095 and filesz == memsz,
+               "page-aligned PT_LOADs", text)
+        expect(offset in (None, off), "PT_LOADs without gaps", text)
+        offset = off + filesz
+    expect(offset == elf.stat().st_size, "the last PT_LOAD to end with the file", text)
+    spans = sorted((int(r[2], 16), int(r[4], 16)) for r in rows[1:])
+    expect(all(a + n <= b for (a, n), (b, _) in zip(spans, spans[1:])), "no overlap", text)
+    for note in ("CORE ", "VMCOREINFO ", "KMEMDUMP "):
+        expect(note in text, f"a {note}note", text)
+
+
+def test_crash_minimal(lab):
+    """Stock crash, whose answer has to be what our own reader prints."""
+    out = host.crash(lab.kernel.vmlinux, lab.elf(lab.story_dump), ["log"], "--minimal")
+    ours = lab.reader("log", lab.story_dump)
+    expect("sysrq triggered crash" in out, "crash --minimal to print the log", out[-3000:])
+    want = [line.split("] ", 1)[-1].rstrip() for line in ours.splitlines()]
+    got = [line.split("] ", 1)[-1].rstrip() for line in out.splitlines()]
+    missing = [line for line in want if line not in got]
+    expect(not missing, "crash and kmemdump to agree on the log", "\n".join(missing))

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Records of earlier crashes stay until they were read and erased."""
+
+from harness.lab import RECORD, expect
+
+
+def test_survives_reboots_and_crashes(lab):
+    with lab.guest() as guest:
+        guest.run("insmod kmemdump_test.ko")
+        guest.crash()
+        first = guest.run(f"md5sum /sys/fs/pstore/{RECORD}")
+        guest.reboot()
+        again = guest.run(f"md5sum /sys/fs/pstore/{RECORD}")
+        expect(first == again, "the record to survive a reboot", first + again)
+
+        console = guest.crash()
+        expect("kmemdump: ramoops: this crash is NOT saved: a dump of an earlier one is in the way"
+               in console, "the kernel to say that it saves nothing", console)
+        expect("dump saved" not in console, "no second record", console)
+        again = guest.run(f"md5sum /sys/fs/pstore/{RECORD}")
+        expect(first == again, "the record to survive another crash", first + again)
+        said = guest.run("cat /sys/fs/pstore/dmesg-ramoops-*")
+        expect("this crash is NOT saved" in said, "the same in pstore's log of the crash", said)
+
+        guest.run(f"rm /sys/fs/pstore/{RECORD}")
+        guest.reboot()
+        listing = guest.run("ls /sys/fs/pstore")
+        expect(RECORD not in listing, "the erased record to be gone after a reboot", listing)
+
+        guest.run("insmod kmemdump_crash.ko")
+        console = guest.crash()
+        expect("dump saved," in console, "room for a new one", console)
+        dump = lab.fetch_record(guest, "second")
+    out = lab.reader("list", dump, status=1)
+    expect("module_data" in out and "my_critical_data" not in out, "the new crash's regions", out)
+
+
+def test_erased_in_the_same_boot(lab):
+    """Reading and erasing makes room at once, without a reboot."""
+    with lab.guest() as guest:
+        guest.crash()
+        guest.run(f"cat /sys/fs/pstore/{RECORD} > /dev/null && rm /sys/fs/pstore/{RECORD}")
+        console = guest.crash()
+        expect("dump saved," in console, "the second crash to be saved", console)
+        expect("complete record" in lab.reader("check", lab.fetch_record(guest, "erased")),
+               "a whole record")
+
+
+def test_root_only(lab):
+    with lab.guest() as guest:
+        guest.crash()
+        mode = guest.run(f"stat -c %a /sys/fs/pstore/{RECORD}")
+        expect(mode.strip() == "400", "a file for root only", mode)

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A guest in QEMU: its initramfs, its console, its RAM."""
+
+import json
+import mmap
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tarfile
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from . import host
+from .host import HERE, LOGS, Failed
+
+PROMPT = re.compile(r"(?:^|\n)guest:(\d+)# $")
+BOOTED = re.compile(r"\nguest: booted\n")
+NOISE = re.compile(r"\r|\x1b\[[0-9;]*[A-Za-z]")
+DISK_MIB = 64
+
+
+def _initramfs(kernel, work, files):
+    """An initramfs of busybox, the init script and @files (guest path -> host path)."""
+    busybox = host.busybox(kernel.board.debian)
+    lines = [f"dir /{d} 755 0 0" for d in
+             ("bin", "dev", "proc", "sys", "tmp", "root", "etc", "lib")]
+    lines += [f"file /bin/busybox {busybox} 755 0 0",
+              f"file /init {HERE / 'guest/init'} 755 0 0",
+              "nod /dev/console 600 0 0 c 5 1"]
+    applets = subprocess.run([host.busybox("amd64"), "--list"], capture_output=True,
+                             text=True).stdout.split()
+    lines += [f"slink /bin/{a} busybox 777 0 0" for a in applets if a != "busybox"]
+    lines += [f"file {guest} {path} 644 0 0" for guest, path in files.items()]
+    spec = work / "initramfs.list"
+    spec.write_text("\n".join(lines) + "\n")
+    image = work / "initramfs.cpio"
+    with image.open("wb") as out:
+        subprocess.run([str(kernel.build_dir / "usr/gen_init_cpio"), str(spec)],
+                       stdout=out, check=True)
+    return image
+
+
+class Guest:
+    """A running guest. Its RAM is a file that the host may look into and change."""
+
+    def __init__(self, kernel, files=None, append="", cpus=None, dtb=None):
+        self.board = board = kernel.board
+        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) and \
+            shutil.disk_usage("/dev/shm").free > (board.memory_mib + 256) << 20 else None
+        self.work = Path(tempfile.mkdtemp(prefix="kmemdump-", dir=base))
+        self.text = ""
+        self._more = threading.Condition()
+        self._closed = False
+        self.disk = self.work / "disk"
+        with self.disk.open("wb") as out:
+            out.truncate(DISK_MIB << 20)
+        initrd = _initramfs(kernel, self.work, files or {})
+        self.cmd = [*board.qemu, "-m", str(board.memory_mib), "-smp", f"sockets={cpus or board.cpus}",
+                    "-object", f"memory-backend-file,id=ram,size={board.memory_mib}M,"
+                               f"mem-path={self.work / 'ram'},share=on",
+                    "-kernel", str(kernel.image), "-initrd", str(initrd),
+                    "-append", f"{board.append} {append}",
+                    "-drive", f"file={self.disk},format=raw,if=virtio",
+                    "-serial", "stdio", "-display", "none", "-monitor", "none",
+                    "-qmp", f"unix:{self.work / 'qmp'},server=on,wait=off", "-nodefaults"]
+        if dtb:
+            self.cmd += ["-dtb", str(dtb)]
+        self.proc = subprocess.Popen(self.cmd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT)
+        threading.Thread(target=self._read, daemon=True).start()
+        try:
+            self.wait_prompt()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def close(self):
+        self.proc.kill()
+        self.proc.wait()
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def _read(self):
+        while True:
+            data = os.read(self.proc.stdout.fileno(), 65536)
+            with self._more:
+                if not data:
+                    self._closed = True
+                else:
+                    self.text = NOISE.sub("", self.text + data.decode(errors="replace"))
+                self._more.notify_all()
+            if not data:
+                return
+
+    def wait(self, regex, timeout=120, start=0):
+        """Wait until the console's text from @start on has a match of @regex."""
+        regex = re.compile(regex) if isinstance(regex, str) else regex
+        deadline = time.monotonic() + timeout
+        with self._more:
+            while True:
+                match = regex.search(self.text, start)
+                if match:
+                    return match
+                left = deadline - time.monotonic()
+                if left <= 0 or self._closed:
+                    log = LOGS / f"console-{self.board.name}.log"
+                    log.write_text(self.text)
+                    raise Failed(f"guest {self.board.name}: no {regex.pattern!r} on the console"
+                                 f"{' before QEMU ended' if self._closed else ''}; it ends with:\n"
+                                 f"{self.text[-2000:]}\nlog: {log}")
+                self._more.wait(min(left, 1))
+
+    def wait_prompt(self, start=0, timeout=120):
+        return int(self.wait(PROMPT, timeout, start).group(1))
+
+    def send(self, command):
+        self.proc.stdin.write(command.encode() + b"\n")
+        self.proc.stdin.flush()
+
+    def run(self, command, check=True, timeout=120):
+        """Type a command at the prompt; what it printed."""
+        start = len(self.text)
+        self.send(command)
+        self.wait(r"\n", timeout, start)
+        status = self.wait_prompt(start + len(command), timeout)
+        out = self.text[start:]
+        out = out[out.index("\n") + 1:]
+        out = out[:PROMPT.search(out).start() + 1] if "\n" in out else ""
+        if check and status:
+            raise Failed(f"guest: {command!r} ended with {status}:\n{out}")
+        return out
+
+    def crash(self, command="echo c > /proc/sysrq-trigger", timeout=120):
+        """Have the guest crash and boot again by itself; the console's text of all that."""
+        start = len(self.text)
+        self.send(command)
+        self.wait(r"Kernel panic - not syncing", timeout, start)
+        self._wait_boot(start, timeout)
+        return self.text[start:]
+
+    def reboot(self, timeout=120):
+        start = len(self.text)
+        self.send("reboot -f")
+        self._wait_boot(start, timeout)
+
+    def _wait_boot(self, start, timeout):
+        booted = self.wait(BOOTED, timeout, start)
+        self.wait_prompt(booted.end(), timeout)
+
+    def fetch(self, folder, target):
+        """Copy a folder of the guest to the host."""
+        self.run(f"tar -cf /dev/vda -C {folder} . && sync")
+        shutil.rmtree(target, ignore_errors=True)
+        Path(target).mkdir(parents=True)
+        with tarfile.open(self.disk) as tar:
+            tar.extractall(target)
+        return Path(target)
+
+    def qmp(self, command):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(self.work / "qmp"))
+            stream = sock.makefile("rw")
+            stream.readline()
+            for name in ("qmp_capabilities", command):
+                stream.write(json.dumps({"execute": name}) + "\n")
+                stream.flush()
+                while "return" not in json.loads(stream.readline()):
+                    pass
+
+    def ram(self):
+        """The guest's RAM, as a mutable buffer. On x86_64 offsets are physical addresses."""
+        with (self.work / "ram").open("r+b") as file:
+            return mmap.mmap(file.fileno(), 0)

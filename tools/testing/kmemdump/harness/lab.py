@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the cases work with: a built kernel, modules, guests that crash, the reader."""
+
+import shutil
+import subprocess
+from functools import cached_property
+
+from .guest import Guest
+from .host import CACHE, HERE, Failed
+from .kernel import Board, Kernel
+from .tree import Tree
+
+PARAM = "ramoops.kmemdump_size="
+RECORD = "kmemdump-ramoops-0"
+# "KDMP" as ramoops stores it: XORed with the "DBGC" of all its zones.
+ZONE_SIGNATURE = (0x504D444B ^ 0x43474244).to_bytes(4, "little")
+
+
+class Skipped(Exception):
+    """A test that can't be done here; str() says why."""
+
+
+def expect(condition, what, shown=""):
+    if not condition:
+        raise Failed(f"expected: {what}" + (f"\n{shown}" if shown else ""))
+
+
+class Lab:
+    def __init__(self, board="x86_64-ramoops"):
+        self.tree = Tree().make()
+        self.kernel = Kernel(self.tree, Board(board)).build()
+        self.dumps = CACHE / "dumps"
+        shutil.rmtree(self.dumps, ignore_errors=True)
+        self.dumps.mkdir(parents=True)
+
+    @cached_property
+    def sample(self):
+        return self.kernel.module("samples/kmemdump/kmemdump_test.ko")
+
+    @cached_property
+    def crash_module(self):
+        folder = self.kernel.out_of_tree("crash", [HERE / "modules/kmemdump_crash.c"])
+        return folder / "kmemdump_crash.ko"
+
+    @cached_property
+    def reader_path(self):
+        return self.kernel.reader()
+
+    def guest(self, area="0x400000", append="", **kwargs):
+        """A guest with the test modules in /root and a kmemdump area of @area bytes."""
+        files = {"/root/kmemdump_test.ko": self.sample,
+                 "/root/kmemdump_crash.ko": self.crash_module}
+        return Guest(self.kernel, files, f"{PARAM}{area} {append}", **kwargs)
+
+    def fetch_record(self, guest, name):
+        """Copy the record out of the guest and erase it there, as people do."""
+        guest.run(f"mkdir -p /tmp/out; cp /sys/fs/pstore/{RECORD} /tmp/out/")
+        guest.run(f"rm /sys/fs/pstore/{RECORD}")
+        folder = guest.fetch("/tmp/out", self.dumps / name)
+        guest.run("rm -r /tmp/out")
+        return folder / RECORD
+
+    def crash_in(self, name, mode, area="0x400000", append="", options="", **kwargs):
+        """Boot, crash in the way of @mode of the crash module; dump and console text."""
+        with self.guest(area, append, **kwargs) as guest:
+            console = guest.crash(f"insmod kmemdump_crash.ko mode={mode} {options}")
+            return self.fetch_record(guest, name), console
+
+    @staticmethod
+    def find_zone(guest, ram):
+        """Where ramoops' kmemdump zone starts in RAM: signature, start and size, then data."""
+        area = guest.board.area
+        zone = ram.find(ZONE_SIGNATURE, area["address"], area["address"] + area["size"])
+        expect(zone > 0, "a kmemdump zone in RAM")
+        return zone
+
+    @cached_property
+    def story_dump(self):
+        """A record as the sample's story gives it."""
+        with self.guest() as guest:
+            guest.run("insmod kmemdump_test.ko")
+            guest.crash()
+            return self.fetch_record(guest, "story")
+
+    def reader(self, *args, status=0, reader=None):
+        """What the kmemdump program prints; it has to end with @status."""
+        proc = subprocess.run([str(reader or self.reader_path), *map(str, args)],
+                              capture_output=True, text=True, errors="replace", timeout=120)
+        expect(proc.returncode == status,
+               f"'kmemdump {' '.join(map(str, args))}' to end with {status}, not {proc.returncode}",
+               (proc.stdout + proc.stderr)[-3000:])
+        return proc.stdout + proc.stderr
+
+    def elf(self, dump):
+        """The ELF core of a whole record, unpacked by the stock zstd program."""
+        out = dump.with_suffix(".elf")
+        proc = subprocess.run(["zstd", "-dqf", "-o", str(out), str(dump)], capture_output=True,
+                              text=True)
+        expect(proc.returncode == 0, "zstd -d to unpack the record", proc.stderr)
+        return out

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The story of the sample module: load it, crash, find its text again."""
+
+import time
+
+from .host import Failed, say
+from .lab import RECORD
+
+TEXT = "CRITICAL_STATE: User_ID=1234, Last_Cmd=Format, Status=Panic!!"
+
+
+def _show(prompt, command, output):
+    say(f"{prompt} {command}")
+    if output.strip():
+        say(output.rstrip())
+
+
+def play(lab, target, shown=None):
+    """Play the story with the module @shown or the sample; the record and the console's text."""
+    from .guest import Guest
+    files = {"/root/kmemdump_test.ko": shown or lab.sample}
+    with Guest(lab.kernel, files, "ramoops.kmemdump_size=0x400000") as guest:
+        for command in ("insmod kmemdump_test.ko", "dmesg | tail -n 2", "sync"):
+            _show("guest#", command, guest.run(command))
+        command = "echo c > /proc/sysrq-trigger"
+        console = guest.crash(command)
+        lines = console.splitlines()
+        end = next(i for i, line in enumerate(lines) if "Rebooting in" in line)
+        head = [i for i, line in enumerate(lines) if "Kernel panic" in line][0]
+        _show("guest#", command, "\n".join([*lines[head - 1:head + 5], "[...]", *lines[end - 2:end + 1]]))
+        say("\n(the machine boots again by itself)\n")
+        _show("guest#", "ls -l /sys/fs/pstore", guest.run("ls -l /sys/fs/pstore"))
+        for command in ("mkdir /tmp/out", f"cp /sys/fs/pstore/{RECORD} /tmp/out/",
+                        f"rm /sys/fs/pstore/{RECORD}"):
+            _show("guest#", command, guest.run(command))
+        left = guest.run("ls /sys/fs/pstore")
+        dump = guest.fetch("/tmp/out", target) / RECORD
+    return dump, console, left
+
+
+def demo(lab):
+    start = time.monotonic()
+    reader = lab.reader_path
+    say(f"\nBooting {lab.kernel.image} in QEMU\n")
+    dump, _, _ = play(lab, lab.dumps / "demo")
+    say(f"\nThe dump is on the host now: {dump}\n")
+    for args in (["list", dump], ["check", dump]):
+        _show("host$", f"kmemdump {args[0]} {dump.name}", lab.reader(*args))
+    log = lab.reader("log", dump).splitlines()
+    _show("host$", f"kmemdump log {dump.name} | tail -n 30", "\n".join(log[-30:]))
+    text = lab.reader("show", dump, "my_critical_data")
+    _show("host$", f"kmemdump show {dump.name} my_critical_data", text)
+    if text.strip() != TEXT:
+        raise Failed(f"the dump does not hold what the sample wrote\nlog: {dump}")
+    say(f"\nFrom boot to text in {time.monotonic() - start:.0f} s. "
+        f"The reader: {reader}")

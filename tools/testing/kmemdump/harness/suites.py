@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs the KUnit suites in a guest and counts each of their tests."""
+
+import re
+
+from . import ktap
+from .guest import Guest
+from .host import Failed
+from .lab import expect
+
+SUITES = {"kmemdump-core", "kmemdump-translate", "kmemdump-elfcore", "kmemdump-serialize"}
+
+
+def run_suites(kernel, results, prefix=""):
+    with Guest(kernel, append="kunit.enable=1 loglevel=7") as guest:
+        text = guest.text
+    expect(not re.search(r"\bBUG:|\bWARNING:|Oops", text), "no report of the kernel", text[-3000:])
+    try:
+        suites = [t for t in ktap.parse(text) if t.name.startswith("kmemdump")]
+    except ktap.Bad as err:
+        raise Failed(f"{err}\n{text[-3000:]}") from err
+    names = {suite.name for suite in suites}
+    expect(names == SUITES, f"the suites {sorted(SUITES)}", str(sorted(names)))
+    for suite in suites:
+        for name, test in suite.leaves(prefix):
+            if test.reason is not None:
+                results.add(name, skip=test.reason)
+            else:
+                results.add(name, error=None if test.ok else "\n".join(test.notes) or "not ok")

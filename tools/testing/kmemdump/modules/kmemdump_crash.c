@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Test module: registers regions of every kind, and crashes the machine in the
+ * way that mode= asks for. Loading it with a mode does not return.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#include <linux/cpumask.h>
+#include <linux/gfp.h>
+#include <linux/irq_work.h>
+#include <linux/kmemdump.h>
+#include <linux/kmemdump_backend.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/panic.h>
+#include <linux/prandom.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/string.h>
+#include <linux/vmalloc.h>
+
+static char *mode = "";
+module_param(mode, charp, 0);
+
+/* Size of a region that does not compress; 0: none. */
+static unsigned int random_kib;
+module_param(random_kib, uint, 0);
+
+#define TEXT(where)	"kmemdump test data in " where
+
+static char module_data[100] = TEXT("module data");
+
+/* Text in the middle of a vmalloc area, over a page boundary. */
+static int register_vmalloc(const char *name, void **area)
+{
+	struct kmemdump_region region = { .name = name, .size = 2 * PAGE_SIZE };
+	char *p = vzalloc(4 * PAGE_SIZE);
+
+	if (!p)
+		return -ENOMEM;
+	strscpy(p + PAGE_SIZE - 10, TEXT("vmalloc memory"), 100);
+	region.virt_addr = p + PAGE_SIZE - 10;
+	*area = p;
+	return kmemdump_register_region(&region);
+}
+
+static int register_regions(void)
+{
+	struct kmemdump_region data = {
+		.name = "module_data", .virt_addr = module_data, .size = sizeof(module_data),
+	};
+	struct kmemdump_region freed = { .name = "freed_pages", .size = 64 * PAGE_SIZE };
+	struct kmemdump_region noise = { .name = "random", .size = random_kib * 1024UL };
+	struct rnd_state rnd;
+	void *area;
+	int ret;
+
+	ret = kmemdump_register_region(&data);
+	if (ret)
+		return ret;
+	ret = register_vmalloc("vmalloc_data", &area);
+	if (ret)
+		return ret;
+
+	/* What a careless driver does: free what it had registered. */
+	ret = register_vmalloc("freed_vmalloc", &area);
+	if (ret)
+		return ret;
+	vfree(area);
+	freed.virt_addr = (void *)__get_free_pages(GFP_KERNEL, 6);
+	if (!freed.virt_addr)
+		return -ENOMEM;
+	ret = kmemdump_register_region(&freed);
+	if (ret)
+		return ret;
+	free_pages((unsigned long)freed.virt_addr, 6);
+
+	if (!noise.size)
+		return 0;
+	noise.virt_addr = vmalloc(noise.size);
+	if (!noise.virt_addr)
+		return -ENOMEM;
+	prandom_seed_state(&rnd, 1);
+	prandom_bytes_state(&rnd, (void *)noise.virt_addr, noise.size);
+	return kmemdump_register_region(&noise);
+}
+
+/* mode=irq */
+
+static void panic_irq(struct irq_work *unused)
+{
+	panic("kmemdump test: in interrupt context");
+}
+
+static void crash_irq(void)
+{
+	static struct irq_work work;
+
+	init_irq_work(&work, panic_irq);
+	irq_work_queue(&work);
+	irq_work_sync(&work);
+}
+
+/* mode=irqsoff */
+
+static void crash_irqsoff(void)
+{
+	local_irq_disable();
+	panic("kmemdump test: with interrupts off");
+}
+
+/* mode=oops */
+
+static void crash_oops(void)
+{
+	WRITE_ONCE(*(int *)8, 1);
+}
+
+/* mode=lock: another CPU hangs in a backend's add(), so with the lock held. */
+
+static atomic_t in_add;
+
+static int hang_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+	if (strcmp(entry->name, "hang"))
+		return 0;
+	atomic_set(&in_add, 1);
+	local_irq_disable();
+	for (;;)
+		cpu_relax();
+}
+
+static void no_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+}
+
+static const struct kmemdump_backend_ops hang_ops = {
+	.add = hang_add, .remove = no_remove,
+};
+
+static struct kmemdump_backend hang_backend = {
+	.name = "test-hang", .ops = &hang_ops, .max_slots = UINT_MAX,
+};
+
+static int hang_thread(void *unused)
+{
+	struct kmemdump_region region = {
+		.name = "hang", .virt_addr = module_data, .size = 1,
+	};
+
+	return kmemdump_register_region(&region);
+}
+
+static void crash_lock(void)
+{
+	unsigned int other = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
+	struct task_struct *task;
+
+	if (other >= nr_cpu_ids || kmemdump_register_backend(&hang_backend))
+		return;
+	task = kthread_create(hang_thread, NULL, "kmemdump-hang");
+	if (IS_ERR(task))
+		return;
+	kthread_bind(task, other);
+	wake_up_process(task);
+	while (!atomic_read(&in_add))
+		cpu_relax();
+	panic("kmemdump test: while another CPU holds the registration lock");
+}
+
+/* mode=nested: a writer that crashes when it is asked to write. */
+
+static int bad_write(struct kmemdump_backend *be, const void *buf, size_t len)
+{
+	panic("kmemdump test: inside of a writer");
+}
+
+static const struct kmemdump_backend_ops bad_ops = {
+	.write = bad_write,
+};
+
+static struct kmemdump_backend bad_backend = {
+	.name = "test-bad", .ops = &bad_ops, .max_bytes = UINT_MAX,
+};
+
+static void crash_nested(void)
+{
+	if (!kmemdump_register_backend(&bad_backend))
+		panic("kmemdump test: outer");
+}
+
+/* mode=nested_oops: the same with a fault. */
+
+static int faulting_write(struct kmemdump_backend *be, const void *buf, size_t len)
+{
+	crash_oops();
+	return 0;
+}
+
+static const struct kmemdump_backend_ops faulting_ops = {
+	.write = faulting_write,
+};
+
+static void crash_nested_oops(void)
+{
+	bad_backend.ops = &faulting_ops;
+	crash_nested();
+}
+
+static const struct {
+	const char *name;
+	void (*crash)(void);
+} modes[] = {
+	{ "irq", crash_irq },
+	{ "irqsoff", crash_irqsoff },
+	{ "oops", crash_oops },
+	{ "lock", crash_lock },
+	{ "nested", crash_nested },
+	{ "nested_oops", crash_nested_oops },
+};
+
+static int __init kmemdump_crash_init(void)
+{
+	int ret, i;
+
+	ret = register_regions();
+	if (ret)
+		return ret;
+	for (i = 0; i < ARRAY_SIZE(modes); i++)
+		if (!strcmp(mode, modes[i].name))
+			modes[i].crash();
+	return *mode ? -EINVAL : 0;
+}
+
+module_init(kmemdump_crash_init);
+
+MODULE_DESCRIPTION("Crashes the machine for kmemdump tests");
+MODULE_LICENSE("GPL");
