@@ -10,42 +10,87 @@
 #ifndef _LINUX_KMEMDUMP_H
 #define _LINUX_KMEMDUMP_H
 
+#include <linux/compiler.h>
 #include <linux/init.h>
 #include <linux/types.h>
 #include <uapi/linux/kmemdump.h>
 
+struct device;
 struct module;
 
 /* Ids from here on are handed out by the core; smaller ones are free to choose. */
 #define KMEMDUMP_ID_AUTO	0x10000
+
+/* Bytes of the largest region that can be updated; of a per-CPU one, on each CPU. */
+#define KMEMDUMP_UPDATE_MAX	0x100000
+
+/**
+ * enum kmemdump_priority - what goes first where there is not room for all
+ * @KMEMDUMP_PRIORITY_LOW:	only after all that debuggers need
+ * @KMEMDUMP_PRIORITY_NORMAL:	after the kernel log
+ * @KMEMDUMP_PRIORITY_HIGH:	before other drivers' regions
+ */
+enum kmemdump_priority {
+	KMEMDUMP_PRIORITY_LOW		= -1,
+	KMEMDUMP_PRIORITY_NORMAL	= 0,
+	KMEMDUMP_PRIORITY_HIGH		= 1,
+};
 
 /**
  * struct kmemdump_region - what a provider registers
  * @name:	unique name, 1 to %KMEMDUMP_NAME_LEN - 1 printable ASCII
  *		characters
  * @virt_addr:	kernel virtual address: linear map, vmalloc or vmap, kernel
- *		image or module memory. May be NULL if @phys_addr is set
- * @phys_addr:	physical address of RAM in the linear map; 0 if @virt_addr is
- *		set
- * @size:	bytes
+ *		image or module memory
+ * @percpu_addr: static or dynamic per-CPU variable; the region is what each
+ *		possible CPU has of it
+ * @phys_addr:	physical address of RAM, or of memory that is not in the linear
+ *		map, such as reserved memory and SRAM: the core maps that
+ * @size:	bytes; of a per-CPU variable, those of one CPU
  * @id:		unique number from 1 to %KMEMDUMP_ID_AUTO - 1, or 0 to be
  *		given one
+ * @priority:	enum kmemdump_priority; 0 is normal
+ *
+ * Just one of the three addresses is set; or @virt_addr and @phys_addr both, and
+ * then they have to agree.
  *
  * The core copies all of this, so the struct may be on the stack and @name may
  * go away after registration. Only the memory described must stay.
  */
 struct kmemdump_region {
+	const char		*name;
+	const void		*virt_addr;
+	const void __percpu	*percpu_addr;
+	phys_addr_t		phys_addr;
+	size_t			size;
+	int			id;
+	enum kmemdump_priority	priority;
+};
+
+/* An annotated variable; see KMEMDUMP_VAR(). */
+struct kmemdump_var {
 	const char	*name;
-	const void	*virt_addr;
-	phys_addr_t	phys_addr;
+	const void	*addr;
 	size_t		size;
-	int		id;
 };
 
 #ifdef CONFIG_KMEMDUMP
 
 int __kmemdump_register_region(struct kmemdump_region *region, struct module *owner);
 int kmemdump_unregister_region(struct kmemdump_region *region);
+int kmemdump_update_region(const struct kmemdump_region *region);
+int __devm_kmemdump_register_region(struct device *dev, struct kmemdump_region *region,
+				    struct module *owner);
+
+/* The alignment keeps the linker from putting gaps between the entries. */
+#define KMEMDUMP_VAR_SIZE(sym, bytes)					\
+	static const struct kmemdump_var __kmemdump_var_##sym		\
+	__used __section(".kmemdump")					\
+	__aligned(__alignof__(struct kmemdump_var)) = {			\
+		.name = #sym,						\
+		.addr = (const void __force *)&(sym),			\
+		.size = (bytes),					\
+	}
 
 #else
 
@@ -60,10 +105,54 @@ static inline int kmemdump_unregister_region(struct kmemdump_region *region)
 	return 0;
 }
 
+static inline int kmemdump_update_region(const struct kmemdump_region *region)
+{
+	return 0;
+}
+
+static inline int __devm_kmemdump_register_region(struct device *dev,
+						  struct kmemdump_region *region,
+						  struct module *owner)
+{
+	return 0;
+}
+
+/* Still wants an object of that name, but leaves nothing behind. */
+#define KMEMDUMP_VAR_SIZE(sym, bytes)	\
+	static_assert(sizeof(typeof(sym) *) + 0 * (bytes))
+
 #endif /* CONFIG_KMEMDUMP */
 
-/* Notes the calling module as the owner; see __kmemdump_register_region(). */
+/**
+ * KMEMDUMP_VAR() - have a static variable carried across a crash
+ * @sym: variable of the kernel image or of a module, also a per-CPU one
+ *
+ * Stands beside the variable, at file scope. The region has the name of the
+ * variable, and in a module it comes and goes with it.
+ */
+#define KMEMDUMP_VAR(sym)	KMEMDUMP_VAR_SIZE(sym, sizeof(sym))
+
+/**
+ * kmemdump_register_region() - have memory carried across a crash
+ * @region: what to carry
+ *
+ * Notes the calling module as the owner. See __kmemdump_register_region().
+ *
+ * Return: 0 or a negative errno.
+ */
 #define kmemdump_register_region(region) \
 	__kmemdump_register_region(region, THIS_MODULE)
+
+/**
+ * devm_kmemdump_register_region() - register a region until a driver unbinds
+ * @dev: device whose driver registers
+ * @region: what to carry
+ *
+ * Notes the calling module as the owner. See __devm_kmemdump_register_region().
+ *
+ * Return: 0 or a negative errno.
+ */
+#define devm_kmemdump_register_region(dev, region) \
+	__devm_kmemdump_register_region(dev, region, THIS_MODULE)
 
 #endif /* _LINUX_KMEMDUMP_H */

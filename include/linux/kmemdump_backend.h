@@ -2,22 +2,38 @@
 /*
  * kmemdump: the API of backends, which get regions across the reset.
  *
- * A *hands-off* backend has ops->add() and ops->remove(): it keeps a table for
- * firmware true while the system runs, and nothing of it has to run at the
- * crash. A *writer* has ops->write(): at panic the core hands it the finished
- * record piece by piece.
+ * A *hands-off* backend has ops->add(), ops->remove() and ops->update(): it keeps
+ * a table for firmware true while the system runs, and nothing of it has to run
+ * at the crash. A *writer* has ops->write(): at panic the core hands it the
+ * finished record piece by piece.
  */
 #ifndef _LINUX_KMEMDUMP_BACKEND_H
 #define _LINUX_KMEMDUMP_BACKEND_H
 
+#include <linux/atomic.h>
 #include <linux/list.h>
-#include <linux/rbtree.h>
 #include <linux/rcupdate.h>
+#include <linux/rhashtable-types.h>
 #include <linux/time64.h>
 #include <linux/types.h>
+#include <linux/xarray.h>
 #include <uapi/linux/kmemdump.h>
 
 struct kmemdump_backend;
+struct module;
+
+/* Backends that can be attached at once. */
+#define KMEMDUMP_MAX_BACKENDS	12
+
+/* What goes first under pressure, best first; from class and priority of a region. */
+enum kmemdump_rank {
+	KMEMDUMP_RANK_LOG,
+	KMEMDUMP_RANK_HIGH,
+	KMEMDUMP_RANK_NORMAL,
+	KMEMDUMP_RANK_CORE,
+	KMEMDUMP_RANK_LOW,
+	KMEMDUMP_NR_RANKS
+};
 
 /**
  * struct kmemdump_segment - a physically contiguous piece of a region
@@ -33,43 +49,89 @@ struct kmemdump_segment {
 
 /**
  * struct kmemdump_entry - a registered region as the core and backends see it
- * @name:	unique name
- * @owner:	module that registered it, or "kernel"
- * @id:		unique id
- * @class:	enum kmemdump_class
- * @size:	bytes, the sum over @segments
- * @nr_segments: number of @segments
- * @segments:	the pieces, in order of virtual address
+ * @id:			unique id
+ * @class:		enum kmemdump_class
+ * @rank:		enum kmemdump_rank
+ * @max_segments:	never has it more segments than this
  *
- * Valid for a backend from ops->add() until its ops->remove() returns.
+ * Valid for a backend from ops->add() until its ops->remove() returns. Name and
+ * segments are read with kmemdump_entry_name() and kmemdump_entry_segments().
  */
 struct kmemdump_entry {
-	const char		*name;
-	const char		*owner;
 	int			id;
-	u32			class;
-	size_t			size;
+	u8			class;
+	u8			rank;
 
 	/* private: */
-	struct rb_node		node;
-	struct rcu_head		rcu;
-	unsigned long		carriers;
-	bool			held;		/* someone held its pages */
+	u8			flags;
+	u8			held;		/* bit per copy: someone held its pages */
+	struct module		*owner;
+	union {
+		struct rhash_head	node;	/* while it is registered */
+		struct rcu_head		rcu;	/* afterwards */
+	};
+	unsigned long		state;		/* who carries it; a lock bit */
+
+	/*
+	 * The segments are there twice, so that a region can move while someone
+	 * reads: @version & 1 is the copy that counts, the other one is spare.
+	 */
+	unsigned int		version;
+	unsigned int		nr_segments[2];
 
 	/* public: */
-	unsigned int		nr_segments;
-	struct kmemdump_segment	segments[] __counted_by(nr_segments);
+	unsigned int		max_segments;
+	/* private: */
+	struct kmemdump_segment	segments[];	/* two copies, then the name */
 };
+
+/**
+ * kmemdump_entry_name() - the unique name of a region
+ * @entry: region
+ *
+ * Return: the name.
+ */
+static inline const char *kmemdump_entry_name(const struct kmemdump_entry *entry)
+{
+	return (const char *)&entry->segments[2 * entry->max_segments];
+}
+
+/**
+ * kmemdump_entry_segments() - where a region is
+ * @entry: region
+ * @nr: set to the number of segments
+ *
+ * A region may move at any time, and the result is good until the second attempt
+ * to move it. Who needs to know gets an ops->update() after each move; at panic
+ * nothing moves.
+ *
+ * Context: any.
+ * Return: the segments, in order of CPU and then of virtual address.
+ */
+static inline const struct kmemdump_segment *
+kmemdump_entry_segments(const struct kmemdump_entry *entry, unsigned int *nr)
+{
+	/* Pairs with the release in kmemdump_move(). */
+	unsigned int copy = smp_load_acquire(&entry->version) & 1;
+
+	*nr = READ_ONCE(entry->nr_segments[copy]);
+	return entry->segments + copy * entry->max_segments;
+}
 
 /**
  * struct kmemdump_backend_ops - what a backend can do
  * @add:	carry @entry from now on. Process context, may sleep. An error
  *		marks the region as not carried by this backend
  * @remove:	stop carrying @entry. Process context, may sleep
+ * @update:	@entry has moved: it has other segments than before, of the same
+ *		size in all. Any context, also NMI; not two at once for a region.
+ *		An error marks the region as not carried
  * @open:	panic: start a record. -EBUSY where an unread one is in the way
  * @write:	panic: append @len bytes, all or nothing. Never called for more
  *		than max_bytes of the backend in all
  * @close:	panic: the record was written, or given up after an error
+ *
+ * Ops must not register or unregister regions or backends.
  *
  * The panic ops run with interrupts off and the other CPUs stopped, maybe in
  * NMI context: they must not sleep, allocate, or wait for a lock.
@@ -77,6 +139,7 @@ struct kmemdump_entry {
 struct kmemdump_backend_ops {
 	int	(*add)(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 	void	(*remove)(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
+	int	(*update)(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 	int	(*open)(struct kmemdump_backend *be);
 	int	(*write)(struct kmemdump_backend *be, const void *buf, size_t len);
 	void	(*close)(struct kmemdump_backend *be);
@@ -84,22 +147,38 @@ struct kmemdump_backend_ops {
 
 /**
  * struct kmemdump_backend - one way across the reset
- * @name:	shown to people; unique
- * @ops:	either @add and @remove, or @write with optional @open and @close
+ * @name:	shown to people and used in boot parameters; unique
+ * @ops:	either @add, @remove and @update, or @write with optional @open and
+ *		@close
  * @max_slots:	hands-off: segments it can carry
- * @max_bytes:	writer: bytes of record it can take
+ * @max_bytes:	writer: bytes of record it can take. hands-off: bytes of regions
+ *		it can carry
+ * @align:	hands-off: segments have to start and end at multiples of this,
+ *		a power of two; 0: anywhere
+ * @max_name:	hands-off: characters of the longest name it can keep; 0: any
  */
 struct kmemdump_backend {
 	const char				*name;
 	const struct kmemdump_backend_ops	*ops;
 	unsigned int				max_slots;
 	u64					max_bytes;
+	unsigned int				align;
+	unsigned int				max_name;
 
 	/* private: */
 	struct list_head			list;
 	unsigned int				index;
-	unsigned int				used_slots;
+	u32					classes;	/* bits: what it may carry */
+	bool					was_full;
+	unsigned int				nr_carried;
 	unsigned int				nr_refused;
+	unsigned int				nr_filtered;
+	atomic_t				nr_stale;
+	u64					used_bytes[KMEMDUMP_NR_RANKS];
+	unsigned int				used_slots[KMEMDUMP_NR_RANKS];
+	struct xarray				waiting[KMEMDUMP_NR_RANKS];
+	unsigned long				last_tried[KMEMDUMP_NR_RANKS];
+	struct xarray				errors;
 };
 
 #ifdef CONFIG_KMEMDUMP

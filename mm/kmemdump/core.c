@@ -8,27 +8,67 @@
 
 #include <linux/ctype.h>
 #include <linux/export.h>
-#include <linux/rculist.h>
+#include <linux/jhash.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
 #include "kmemdump.h"
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/kmemdump.h>
+
 struct kmemdump_table kmemdump_table = {
 	.lock		= __MUTEX_INITIALIZER(kmemdump_table.lock),
 	.regions	= XARRAY_INIT(kmemdump_table.regions, XA_FLAGS_ALLOC),
-	.names		= RB_ROOT,
 	.backends	= LIST_HEAD_INIT(kmemdump_table.backends),
 };
 
+static u32 hash_name(const void *name, u32 len, u32 seed)
+{
+	return jhash(name, strlen(name), seed);
+}
+
+static u32 hash_entry(const void *entry, u32 len, u32 seed)
+{
+	return hash_name(kmemdump_entry_name(entry), len, seed);
+}
+
+static int compare_name(struct rhashtable_compare_arg *arg, const void *entry)
+{
+	return strcmp(arg->key, kmemdump_entry_name(entry));
+}
+
+static const struct rhashtable_params name_params = {
+	.head_offset		= offsetof(struct kmemdump_entry, node),
+	.hashfn			= hash_name,
+	.obj_hashfn		= hash_entry,
+	.obj_cmpfn		= compare_name,
+	.automatic_shrinking	= true,
+};
+
+static int check_place(const struct kmemdump_region *region)
+{
+	uintptr_t virt = (uintptr_t)region->virt_addr;
+
+	if (!region->size)
+		return -EINVAL;
+	if (region->percpu_addr && (region->virt_addr || region->phys_addr))
+		return -EINVAL;
+	if (virt + (region->size - 1) < virt ||
+	    region->phys_addr + (region->size - 1) < region->phys_addr)
+		return -EOVERFLOW;
+	return 0;
+}
+
 static int check_region(const struct kmemdump_region *region)
 {
-	uintptr_t start;
 	size_t len, i;
 
-	if (!region || !region->name || !region->size)
+	if (!region || !region->name)
 		return -EINVAL;
 	if (region->id < 0 || region->id >= KMEMDUMP_ID_AUTO)
+		return -EINVAL;
+	if (region->priority < KMEMDUMP_PRIORITY_LOW || region->priority > KMEMDUMP_PRIORITY_HIGH)
 		return -EINVAL;
 
 	len = strnlen(region->name, KMEMDUMP_NAME_LEN);
@@ -42,85 +82,133 @@ static int check_region(const struct kmemdump_region *region)
 		if (!isascii(region->name[i]) || !isprint(region->name[i]))
 			return -EINVAL;
 
-	start = (uintptr_t)region->virt_addr;
-	if (start + (region->size - 1) < start ||
-	    region->phys_addr + (region->size - 1) < region->phys_addr)
-		return -EOVERFLOW;
-
-	return 0;
+	return check_place(region);
 }
 
-static struct kmemdump_entry *find_name(struct kmemdump_table *table, const char *name,
-					struct rb_node **parent, struct rb_node ***link)
+static u8 get_rank(enum kmemdump_class class, enum kmemdump_priority priority)
 {
-	struct rb_node **p = &table->names.rb_node;
-
-	*parent = NULL;
-	while (*p) {
-		struct kmemdump_entry *entry = rb_entry(*p, struct kmemdump_entry, node);
-		int cmp = strcmp(name, entry->name);
-
-		if (!cmp)
-			return entry;
-		*parent = *p;
-		p = cmp < 0 ? &(*p)->rb_left : &(*p)->rb_right;
+	switch (class) {
+	case KMEMDUMP_CLASS_LOG:
+		return KMEMDUMP_RANK_LOG;
+	case KMEMDUMP_CLASS_CORE:
+		return KMEMDUMP_RANK_CORE;
+	case KMEMDUMP_CLASS_ADMIN:
+		return KMEMDUMP_RANK_HIGH;
+	case KMEMDUMP_CLASS_DRIVER:
+		break;
 	}
-	*link = p;
-	return NULL;
+	return priority == KMEMDUMP_PRIORITY_HIGH ? KMEMDUMP_RANK_HIGH :
+	       priority == KMEMDUMP_PRIORITY_LOW ? KMEMDUMP_RANK_LOW : KMEMDUMP_RANK_NORMAL;
 }
 
-static int insert_entry(struct kmemdump_table *table, struct kmemdump_entry *entry, int id)
+/*
+ * An entry is locked while it moves, and while a backend is told or untold of it.
+ * Nobody sleeps or can be preempted with it, and who moves does not wait for it.
+ */
+static bool trylock_entry(struct kmemdump_entry *entry)
 {
-	struct rb_node *parent, **link;
-	int ret;
+	preempt_disable();
+	if (!test_and_set_bit_lock(KMEMDUMP_BIT_LOCK, &entry->state))
+		return true;
+	preempt_enable();
+	return false;
+}
 
+void kmemdump_lock_entry(struct kmemdump_entry *entry)
+{
+	while (!trylock_entry(entry))
+		cpu_relax();
+}
+
+void kmemdump_unlock_entry(struct kmemdump_entry *entry)
+{
+	clear_bit_unlock(KMEMDUMP_BIT_LOCK, &entry->state);
+	preempt_enable();
+}
+
+/* The region of this name, or NULL. With the lock of @table held. */
+struct kmemdump_entry *kmemdump_find(struct kmemdump_table *table, const char *name)
+{
 	lockdep_assert_held(&table->lock);
 
-	if (find_name(table, entry->name, &parent, &link))
-		return -EEXIST;
+	if (!table->names_ready)
+		return NULL;
+	return rhashtable_lookup_fast(&table->names, name, name_params);
+}
 
-	/* Room at panic comes first: a region in the list must fit the image. */
-	ret = kmemdump_backends_reserve(table, table->nr_regions + 1,
-					table->nr_segments + entry->nr_segments);
-	if (ret)
-		return ret;
+static int insert_name(struct kmemdump_table *table, struct kmemdump_entry *entry)
+{
+	int ret;
+
+	/* Some providers are early, and a static table has no one to set it up. */
+	if (!table->names_ready) {
+		ret = rhashtable_init(&table->names, &name_params);
+		if (ret)
+			return ret;
+		table->names_ready = true;
+	}
+	return rhashtable_lookup_insert_key(&table->names, kmemdump_entry_name(entry),
+					    &entry->node, name_params);
+}
+
+static int insert_id(struct kmemdump_table *table, struct kmemdump_entry *entry, int id)
+{
+	u32 new_id;
+	int ret;
 
 	entry->id = id;
 	if (id) {
 		ret = xa_insert(&table->regions, id, entry, GFP_KERNEL);
-		if (ret == -EBUSY)
-			ret = -EEXIST;
-	} else {
-		u32 new_id;
-
-		/*
-		 * The id has to be in the entry before a lockless reader finds
-		 * it there, so reserve first and store then.
-		 */
-		ret = xa_alloc(&table->regions, &new_id, NULL,
-			       XA_LIMIT(KMEMDUMP_ID_AUTO, INT_MAX), GFP_KERNEL);
-		if (!ret) {
-			entry->id = new_id;
-			xa_store(&table->regions, new_id, entry, GFP_KERNEL);
-		}
+		return ret == -EBUSY ? -EEXIST : ret;
 	}
+
+	/*
+	 * The id has to be in the entry before a lockless reader finds it there,
+	 * so reserve first and store then. It is not one that was given back
+	 * a moment ago, which its last owner might still use.
+	 */
+	ret = xa_alloc_cyclic(&table->regions, &new_id, NULL,
+			      XA_LIMIT(KMEMDUMP_ID_AUTO, INT_MAX), &table->next_id, GFP_KERNEL);
+	if (ret < 0)
+		return ret;
+	entry->id = new_id;
+	xa_store(&table->regions, new_id, entry, GFP_KERNEL);
+	return 0;
+}
+
+static int insert_entry(struct kmemdump_table *table, struct kmemdump_entry *entry, int id)
+{
+	int ret;
+
+	lockdep_assert_held(&table->lock);
+
+	ret = insert_name(table, entry);
 	if (ret)
 		return ret;
 
-	rb_link_node(&entry->node, parent, link);
-	rb_insert_color(&entry->node, &table->names);
+	/* Room at panic comes first: a region in the list must fit the image. */
+	ret = kmemdump_backends_reserve(table, table->nr_regions + 1,
+					table->nr_segments + entry->max_segments);
+	if (!ret)
+		ret = insert_id(table, entry, id);
+	if (ret) {
+		rhashtable_remove_fast(&table->names, &entry->node, name_params);
+		return ret;
+	}
+
 	table->nr_regions++;
-	table->nr_segments += entry->nr_segments;
+	table->nr_segments += entry->max_segments;
+	trace_kmemdump_register(entry);
 	kmemdump_backends_add(table, entry);
 	return 0;
 }
 
 /*
- * Add @region to @table. Process context, may sleep. The errors are those of
- * __kmemdump_register_region().
+ * Add @region to @table. @flags are those of struct kmemdump_entry. Process
+ * context, may sleep. The errors are those of __kmemdump_register_region().
  */
 int kmemdump_add(struct kmemdump_table *table, struct kmemdump_region *region,
-		 struct module *owner, enum kmemdump_class class)
+		 struct module *owner, enum kmemdump_class class, u8 flags)
 {
 	struct kmemdump_entry *entry;
 	int ret;
@@ -129,21 +217,36 @@ int kmemdump_add(struct kmemdump_table *table, struct kmemdump_region *region,
 	if (ret)
 		return ret;
 
-	entry = kmemdump_translate(region, owner);
+	entry = kmemdump_translate(region);
 	if (IS_ERR(entry))
 		return PTR_ERR(entry);
+	entry->owner = owner;
 	entry->class = class;
+	entry->rank = get_rank(class, region->priority);
+	entry->flags |= flags;
 
 	mutex_lock(&table->lock);
 	ret = insert_entry(table, entry, region->id);
+	if (!ret)
+		region->id = entry->id;
 	mutex_unlock(&table->lock);
-	if (ret) {
-		kvfree(entry);
-		return ret;
-	}
+	if (ret)
+		kmemdump_entry_free(entry);
+	return ret;
+}
 
-	region->id = entry->id;
-	return 0;
+/* Take @entry out of @table, whose lock is held, and free it in due time. */
+void kmemdump_remove_entry(struct kmemdump_table *table, struct kmemdump_entry *entry)
+{
+	lockdep_assert_held(&table->lock);
+
+	trace_kmemdump_unregister(entry);
+	kmemdump_backends_remove(table, entry);
+	xa_erase(&table->regions, entry->id);
+	rhashtable_remove_fast(&table->names, &entry->node, name_params);
+	table->nr_regions--;
+	table->nr_segments -= entry->max_segments;
+	kmemdump_entry_free(entry);
 }
 
 /*
@@ -160,21 +263,71 @@ int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region
 
 	mutex_lock(&table->lock);
 	entry = xa_load(&table->regions, region->id);
-	if (!entry || strcmp(entry->name, region->name)) {
+	if (!entry || strcmp(kmemdump_entry_name(entry), region->name)) {
 		mutex_unlock(&table->lock);
 		return -ENOENT;
 	}
-	kmemdump_backends_remove(table, entry);
-	xa_erase(&table->regions, entry->id);
-	rb_erase(&entry->node, &table->names);
-	table->nr_regions--;
-	table->nr_segments -= entry->nr_segments;
+	kmemdump_remove_entry(table, entry);
 	mutex_unlock(&table->lock);
 
 	if (region->id >= KMEMDUMP_ID_AUTO)
 		region->id = 0;
-	kvfree_rcu(entry, rcu);
 	return 0;
+}
+
+static int move_entry(struct kmemdump_table *table, struct kmemdump_entry *entry,
+		      const struct kmemdump_region *region)
+{
+	int ret;
+
+	if (!entry || strcmp(kmemdump_entry_name(entry), region->name))
+		return -ENOENT;
+	if (!trylock_entry(entry))
+		return -EBUSY;
+
+	ret = kmemdump_retranslate(entry, region);
+	if (!ret) {
+		/* Pairs with the acquire in kmemdump_entry_segments(). */
+		smp_store_release(&entry->version, entry->version + 1);
+		trace_kmemdump_update(entry);
+		kmemdump_backends_moved(table, entry);
+	}
+	kmemdump_unlock_entry(entry);
+	return ret;
+}
+
+/*
+ * The region of @table with the id and name of @region is at another place now.
+ * Any context. The errors are those of kmemdump_update_region().
+ */
+int kmemdump_move(struct kmemdump_table *table, const struct kmemdump_region *region)
+{
+	int ret;
+
+	if (!region || !region->name || region->id <= 0)
+		return -EINVAL;
+	ret = check_place(region);
+	if (ret)
+		return ret;
+
+	/* It has to be looked at page by page, by a context that can't be interrupted. */
+	if (region->size > KMEMDUMP_UPDATE_MAX)
+		return -EOPNOTSUPP;
+
+	rcu_read_lock();
+	ret = move_entry(table, xa_load(&table->regions, region->id), region);
+	rcu_read_unlock();
+	return ret;
+}
+
+/* Register for a driver. @caller is who to name if that is refused. */
+int kmemdump_register(struct kmemdump_region *region, struct module *owner, void *caller)
+{
+	int ret = kmemdump_add(&kmemdump_table, region, owner, KMEMDUMP_CLASS_DRIVER, 0);
+
+	if (ret)
+		pr_warn_ratelimited("refused a region from %pS: %pe\n", caller, ERR_PTR(ret));
+	return ret;
 }
 
 /**
@@ -183,29 +336,29 @@ int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region
  * @owner: module that registers, %NULL for the kernel itself
  *
  * Use kmemdump_register_region(), which passes the calling module. The memory
- * must stay valid until kmemdump_unregister_region(). What it holds is read
- * only at the crash.
+ * must stay valid until kmemdump_unregister_region(). A byte of each page is read
+ * here, to see that it is there; what the region holds is used only at the crash.
+ *
+ * What a module has left registered is removed when the module goes, with a
+ * warning.
  *
  * Context: process context, may sleep.
  * Return: 0, or
  *
- * * %-EINVAL: no region, no name or an unprintable one, size 0, an id below 0 or
- *   from %KMEMDUMP_ID_AUTO on, or @virt_addr and @phys_addr that disagree
+ * * %-EINVAL: no region, no name or an unprintable one, size 0, an unknown
+ *   priority, an id below 0 or from %KMEMDUMP_ID_AUTO on, addresses of two
+ *   kinds, or @virt_addr and @phys_addr that disagree
  * * %-ENAMETOOLONG: the name has %KMEMDUMP_NAME_LEN or more characters
  * * %-EOVERFLOW: the range wraps around the end of the address space
  * * %-EFAULT: (part of) the range is no kernel memory that is mapped and in
- *   use: a user-space or freed address, device registers
+ *   use: a user-space or freed address, a mapping of device memory, physical
+ *   addresses where the kernel knows of nothing, or partly of RAM
  * * %-EEXIST: the id or the name is taken
- * * %-ENOMEM: out of memory
+ * * %-ENOMEM: out of memory, or out of address space to map @phys_addr
  */
 int __kmemdump_register_region(struct kmemdump_region *region, struct module *owner)
 {
-	int ret = kmemdump_add(&kmemdump_table, region, owner, KMEMDUMP_CLASS_DRIVER);
-
-	if (ret)
-		pr_warn_ratelimited("refused a region from %pS: %pe\n",
-				    __builtin_return_address(0), ERR_PTR(ret));
-	return ret;
+	return kmemdump_register(region, owner, __builtin_return_address(0));
 }
 EXPORT_SYMBOL_GPL(__kmemdump_register_region);
 
@@ -225,3 +378,32 @@ int kmemdump_unregister_region(struct kmemdump_region *region)
 	return kmemdump_remove(&kmemdump_table, region);
 }
 EXPORT_SYMBOL_GPL(kmemdump_unregister_region);
+
+/**
+ * kmemdump_update_region() - a region is at another place now
+ * @region: id and name of a registered region, its new address, and its size,
+ *	which has to be the same as before
+ *
+ * Use it for what moves often, such as a current stack: a dump has either the
+ * old place or the new one, never a mixture. After an error it still has the old
+ * one. Room is kept for as many physically contiguous pieces as the region had at
+ * registration; or, for one to 16 pages of vmalloc memory, for the worst case.
+ *
+ * Context: any, also NMI. Does not sleep or wait. The memory at both places must
+ * be valid until this returns.
+ * Return: 0, or
+ *
+ * * %-EINVAL: no region, name, id or size; another size than at registration
+ * * %-ENOENT: no region of this id and name is registered
+ * * %-EBUSY: it is just being updated elsewhere, maybe by what this context has
+ *   interrupted, or a backend is being told of it: try again
+ * * %-EFAULT, %-EOVERFLOW: as at registration
+ * * %-ENOSPC: at the new place it is in more pieces than there is room for
+ * * %-EOPNOTSUPP: the core has mapped one of the places, or would have to; or
+ *   it is larger than %KMEMDUMP_UPDATE_MAX
+ */
+int kmemdump_update_region(const struct kmemdump_region *region)
+{
+	return kmemdump_move(&kmemdump_table, region);
+}
+EXPORT_SYMBOL_GPL(kmemdump_update_region);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: KUnit tests of registration, ids, names and the fan-out.
+ * kmemdump: KUnit tests of registration, ids, names and moves.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -21,23 +21,54 @@ struct bad_region {
 #define NAME_63 "123456789012345678901234567890123456789012345678901234567890123"
 
 static const struct bad_region bad_regions[] = {
-	{ "null name", { NULL, buffer, 0, 1, 1 }, -EINVAL },
-	{ "empty name", { "", buffer, 0, 1, 1 }, -EINVAL },
-	{ "64 characters", { NAME_63 "4", buffer, 0, 1, 1 }, -ENAMETOOLONG },
-	{ "control character", { "a\033[2Jb", buffer, 0, 1, 1 }, -EINVAL },
-	{ "newline", { "a\n", buffer, 0, 1, 1 }, -EINVAL },
-	{ "not ASCII", { "caf\xc3\xa9", buffer, 0, 1, 1 }, -EINVAL },
-	{ "size 0", { "x", buffer, 0, 0, 1 }, -EINVAL },
-	{ "negative id", { "x", buffer, 0, 1, -1 }, -EINVAL },
-	{ "id of the core", { "x", buffer, 0, 1, KMEMDUMP_ID_AUTO }, -EINVAL },
-	{ "highest id", { "x", buffer, 0, 1, INT_MAX }, -EINVAL },
-	{ "lowest id", { "x", buffer, 0, 1, INT_MIN }, -EINVAL },
-	{ "wraps", { "x", buffer, 0, SIZE_MAX, 1 }, -EOVERFLOW },
-	{ "last byte wraps", { "x", (void *)-1UL, 0, 2, 1 }, -EOVERFLOW },
-	{ "physical wraps", { "x", NULL, ~(phys_addr_t)0, 2, 1 }, -EOVERFLOW },
-	{ "no address", { "x", NULL, 0, 1, 1 }, -EFAULT },
-	{ "user address", { "x", (void *)0x400000UL, 0, 16, 1 }, -EFAULT },
-	{ "top of the address space", { "x", (void *)(-1UL - 15), 0, 16, 1 }, -EFAULT },
+	{ "null name", { .name = NULL, .virt_addr = buffer, .size = 1, .id = 1 }, -EINVAL },
+	{ "empty name", { .name = "", .virt_addr = buffer, .size = 1, .id = 1 }, -EINVAL },
+	{ "64 characters", {
+		.name = NAME_63 "4", .virt_addr = buffer, .size = 1, .id = 1,
+	  }, -ENAMETOOLONG },
+	{ "control character", {
+		.name = "a\033[2Jb", .virt_addr = buffer, .size = 1, .id = 1,
+	  }, -EINVAL },
+	{ "newline", { .name = "a\n", .virt_addr = buffer, .size = 1, .id = 1 }, -EINVAL },
+	{ "not ASCII", {
+		.name = "caf\xc3\xa9", .virt_addr = buffer, .size = 1, .id = 1,
+	  }, -EINVAL },
+	{ "size 0", { .name = "x", .virt_addr = buffer, .size = 0, .id = 1 }, -EINVAL },
+	{ "negative id", { .name = "x", .virt_addr = buffer, .size = 1, .id = -1 }, -EINVAL },
+	{ "id of the core", {
+		.name = "x", .virt_addr = buffer, .size = 1, .id = KMEMDUMP_ID_AUTO,
+	  }, -EINVAL },
+	{ "highest id", {
+		.name = "x", .virt_addr = buffer, .size = 1, .id = INT_MAX,
+	  }, -EINVAL },
+	{ "lowest id", {
+		.name = "x", .virt_addr = buffer, .size = 1, .id = INT_MIN,
+	  }, -EINVAL },
+	{ "wraps", {
+		.name = "x", .virt_addr = buffer, .size = SIZE_MAX, .id = 1,
+	  }, -EOVERFLOW },
+	{ "last byte wraps", {
+		.name = "x", .virt_addr = (void *)-1UL, .size = 2, .id = 1,
+	  }, -EOVERFLOW },
+	{ "physical wraps", {
+		.name = "x", .phys_addr = ~(phys_addr_t)0, .size = 2, .id = 1,
+	  }, -EOVERFLOW },
+	{ "no address", { .name = "x", .size = 1, .id = 1 }, -EFAULT },
+	{ "user address", {
+		.name = "x", .virt_addr = (void *)0x400000UL, .size = 16, .id = 1,
+	  }, -EFAULT },
+	{ "unknown priority", {
+		.name = "x", .virt_addr = buffer, .size = 1, .id = 1, .priority = 2,
+	  }, -EINVAL },
+	{ "per-CPU and virtual", {
+		.name = "x", .virt_addr = buffer, .percpu_addr = (void __percpu *)8, .size = 1,
+	  }, -EINVAL },
+	{ "per-CPU and physical", {
+		.name = "x", .phys_addr = 8, .percpu_addr = (void __percpu *)8, .size = 1,
+	  }, -EINVAL },
+	{ "top of the address space", {
+		.name = "x", .virt_addr = (void *)(-1UL - 15), .size = 16, .id = 1,
+	  }, -EFAULT },
 };
 
 static void bad_region_desc(const struct bad_region *bad, char *desc)
@@ -53,18 +84,18 @@ static void register_refuses(struct kunit *test)
 	struct kmemdump_table *table = kmemdump_test_table(test);
 	struct kmemdump_region region = bad->region;
 
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER),
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0),
 			bad->want);
 	KUNIT_EXPECT_EQ(test, table->nr_regions, 0);
 	KUNIT_EXPECT_TRUE(test, xa_empty(&table->regions));
-	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&table->names));
+	KUNIT_EXPECT_EQ(test, table->nr_segments, 0);
 }
 
 static void register_refuses_null(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
 
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, NULL, NULL, KMEMDUMP_CLASS_DRIVER), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, NULL, NULL, KMEMDUMP_CLASS_DRIVER, 0), -EINVAL);
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, NULL), -EINVAL);
 }
 
@@ -83,16 +114,17 @@ static void taken_id_and_name(struct kunit *test)
 	struct kmemdump_region same_id = { .name = "b", .virt_addr = buffer, .size = 8, .id = 7 };
 	struct kmemdump_region same_name = { .name = "a", .virt_addr = buffer, .size = 8, .id = 8 };
 
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &a, NULL, KMEMDUMP_CLASS_DRIVER), 0);
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &same_id, NULL, KMEMDUMP_CLASS_DRIVER), -EEXIST);
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &same_name, NULL, KMEMDUMP_CLASS_DRIVER),
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &a, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &same_id, NULL, KMEMDUMP_CLASS_DRIVER, 0),
+			-EEXIST);
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &same_name, NULL, KMEMDUMP_CLASS_DRIVER, 0),
 			-EEXIST);
 	KUNIT_EXPECT_EQ(test, table->nr_regions, 1);
 
 	/* What was refused left nothing behind: both can be used now. */
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &a), 0);
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &same_id, NULL, KMEMDUMP_CLASS_DRIVER), 0);
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &same_name, NULL, KMEMDUMP_CLASS_DRIVER), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &same_id, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &same_name, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 	KUNIT_EXPECT_EQ(test, table->nr_regions, 2);
 }
 
@@ -108,7 +140,21 @@ static void given_ids(struct kunit *test)
 	b = kmemdump_test_add(test, table, "b", buffer, 8, 0);
 	KUNIT_EXPECT_EQ(test, a, KMEMDUMP_ID_AUTO);
 	KUNIT_EXPECT_EQ(test, b, KMEMDUMP_ID_AUTO + 1);
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &last, NULL, KMEMDUMP_CLASS_DRIVER), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &last, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+}
+
+/* Who still has an id that was given back must not hit the next region with it. */
+static void ids_rest(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_region a = { .name = "a", .virt_addr = buffer, .size = 8 }, old;
+
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &a, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	old = a;
+	KUNIT_ASSERT_EQ(test, kmemdump_remove(table, &a), 0);
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &a, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &old), -ENOENT);
+	KUNIT_EXPECT_EQ(test, table->nr_regions, 1);
 }
 
 static void unregister(struct kunit *test)
@@ -117,7 +163,7 @@ static void unregister(struct kunit *test)
 	struct kmemdump_region a = { .name = "a", .virt_addr = buffer, .size = 8 };
 	struct kmemdump_region foreign;
 
-	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &a, NULL, KMEMDUMP_CLASS_DRIVER), 0);
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &a, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 
 	foreign = a;
 	foreign.name = "b";
@@ -138,7 +184,7 @@ static void unregister(struct kunit *test)
 	/* The given id went back, so the same struct can be used again. */
 	KUNIT_EXPECT_EQ(test, foreign.id, 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &foreign), -EINVAL);
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &foreign, NULL, KMEMDUMP_CLASS_DRIVER), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &foreign, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 }
 
 /* The list must not depend on what the provider does with its struct. */
@@ -149,128 +195,128 @@ static void own_copy(struct kunit *test)
 	struct kmemdump_region region = { .name = name, .virt_addr = buffer, .size = 8, .id = 3 };
 	struct kmemdump_entry *entry;
 
-	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER), 0);
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 	memset(name, 'x', sizeof(name) - 1);
 	memset(&region, 0xff, sizeof(region));
 
 	entry = xa_load(&table->regions, 3);
 	KUNIT_ASSERT_NOT_NULL(test, entry);
-	KUNIT_EXPECT_STREQ(test, entry->name, "mine");
-	KUNIT_EXPECT_EQ(test, entry->size, 8);
+	KUNIT_EXPECT_STREQ(test, kmemdump_entry_name(entry), "mine");
+	KUNIT_EXPECT_EQ(test, kmemdump_entry_size(entry), 8);
 }
 
-static void attach_replays(struct kunit *test)
+/* Freed ids and names are found again among many, and the order of removal is free. */
+static void many_regions(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 10);
-	struct kmemdump_entry *entry;
-	int id;
-
-	/* Registering works with nobody there to carry. */
-	id = kmemdump_test_add(test, table, "a", buffer, 8, 0);
-	entry = xa_load(&table->regions, id);
-	KUNIT_EXPECT_EQ(test, entry->carriers, 0);
-
-	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb), 0);
-	KUNIT_EXPECT_EQ(test, tb->nr_added, 1);
-	kmemdump_test_add(test, table, "b", buffer, 8, 0);
-	KUNIT_EXPECT_EQ(test, tb->nr_added, 2);
-	KUNIT_EXPECT_EQ(test, tb->be.used_slots, 2);
-	KUNIT_EXPECT_EQ(test, entry->carriers, BIT(tb->be.index));
-
-	kmemdump_test_detach(tb);
-	KUNIT_EXPECT_EQ(test, tb->nr_removed, 2);
-	KUNIT_EXPECT_EQ(test, entry->carriers, 0);
-	KUNIT_EXPECT_EQ(test, table->nr_regions, 2);
-}
-
-static void full_backend(struct kunit *test)
-{
-	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 2);
-	struct kmemdump_region c = { .name = "c", .virt_addr = buffer, .size = 8, .id = 3 };
-
-	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb), 0);
-	kmemdump_test_add(test, table, "a", buffer, 8, 0);
-	kmemdump_test_add(test, table, "b", buffer, 8, 0);
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &c, NULL, KMEMDUMP_CLASS_DRIVER), 0);
-	KUNIT_EXPECT_EQ(test, tb->nr_added, 2);
-	KUNIT_EXPECT_EQ(test, tb->be.nr_refused, 1);
-
-	/* What was not carried is not taken back. */
-	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &c), 0);
-	KUNIT_EXPECT_EQ(test, tb->nr_removed, 0);
-	KUNIT_EXPECT_EQ(test, tb->be.nr_refused, 0);
-}
-
-static void failing_backend(struct kunit *test)
-{
-	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *bad = kmemdump_test_hands_off(test, 10);
-	struct kmemdump_test_backend *good = kmemdump_test_hands_off(test, 10);
-
-	bad->add_error = -EIO;
-	good->be.name = "other";
-	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, bad), 0);
-	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, good), 0);
-	kmemdump_test_add(test, table, "a", buffer, 8, 0);
-	KUNIT_EXPECT_EQ(test, bad->be.nr_refused, 1);
-	KUNIT_EXPECT_EQ(test, bad->be.used_slots, 0);
-	KUNIT_EXPECT_EQ(test, good->nr_added, 1);
-}
-
-static void attach_refuses(struct kunit *test)
-{
-	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 10);
-	struct kmemdump_test_backend *namesake = kmemdump_test_hands_off(test, 10);
-	struct kmemdump_test_backend *writer = kmemdump_test_writer(test, PAGE_SIZE);
-	const struct kmemdump_backend_ops no_ops = { };
-
-	KUNIT_EXPECT_EQ(test, kmemdump_attach(table, NULL), -EINVAL);
-	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb), 0);
-	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, tb), -EEXIST);
-	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EEXIST);
-
-	namesake->be.name = "";
-	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EINVAL);
-	namesake->be.name = "other";
-	namesake->be.max_slots = 0;
-	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EINVAL);
-	namesake->be.max_slots = 1;
-	namesake->be.ops = &no_ops;
-	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EINVAL);
-	namesake->be.ops = NULL;
-	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EINVAL);
-
-	writer->be.max_bytes = 0;
-	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, writer), -EINVAL);
-}
-
-/* The writer's memory exists while a writer is attached, and always has room. */
-static void writer_memory(struct kunit *test)
-{
-	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *writer = kmemdump_test_writer(test, PAGE_SIZE);
+	const int nr = 1000;
+	int *ids = kunit_kcalloc(test, nr, sizeof(*ids), GFP_KERNEL);
 	char name[16];
 	int i;
 
-	kmemdump_test_add(test, table, "before", buffer, 8, 0);
-	KUNIT_EXPECT_NULL(test, table->image);
-	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, writer), 0);
-	KUNIT_ASSERT_NOT_NULL(test, table->image);
-	KUNIT_EXPECT_NOT_NULL(test, table->stream);
-
-	for (i = 0; i < 300; i++) {
+	KUNIT_ASSERT_NOT_NULL(test, ids);
+	for (i = 0; i < nr; i++) {
 		snprintf(name, sizeof(name), "r%d", i);
-		kmemdump_test_add(test, table, name, buffer, 8, 0);
-		KUNIT_ASSERT_GE(test, table->image->max_regions, table->nr_regions);
-		KUNIT_ASSERT_GE(test, table->image->max_loads, table->nr_segments);
+		ids[i] = kmemdump_test_add(test, table, name, buffer, 8, 0);
+	}
+	for (i = 0; i < nr; i += 2) {
+		struct kmemdump_region region = { .name = name, .id = ids[i] };
+
+		snprintf(name, sizeof(name), "r%d", i);
+		KUNIT_ASSERT_EQ(test, kmemdump_remove(table, &region), 0);
+	}
+	KUNIT_EXPECT_EQ(test, table->nr_regions, nr / 2);
+
+	mutex_lock(&table->lock);
+	for (i = 0; i < nr; i++) {
+		struct kmemdump_entry *entry;
+
+		snprintf(name, sizeof(name), "r%d", i);
+		entry = kmemdump_find(table, name);
+		KUNIT_ASSERT_EQ(test, !!entry, i & 1);
+		KUNIT_ASSERT_PTR_EQ(test, xa_load(&table->regions, ids[i]), entry);
+	}
+	KUNIT_EXPECT_NULL(test, kmemdump_find(table, "nobody"));
+	mutex_unlock(&table->lock);
+}
+
+static unsigned long place_of(struct kmemdump_table *table, int id)
+{
+	unsigned int nr;
+
+	return kmemdump_entry_segments(xa_load(&table->regions, id), &nr)->virt_addr;
+}
+
+static void update(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_region region = { .name = "a", .virt_addr = buffer, .size = 8 };
+	int i;
+
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	for (i = 1; i < 10; i++) {
+		region.virt_addr = buffer + i;
+		KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+		KUNIT_EXPECT_EQ(test, place_of(table, region.id), (unsigned long)buffer + i);
 	}
 
-	kmemdump_test_detach(writer);
-	KUNIT_EXPECT_NULL(test, table->image);
-	KUNIT_EXPECT_NULL(test, table->stream);
+	/* With interrupts off it works just as well. */
+	local_irq_disable();
+	region.virt_addr = buffer;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+	local_irq_enable();
+	KUNIT_EXPECT_EQ(test, place_of(table, region.id), (unsigned long)buffer);
+}
+
+/* After an error, the region is where it was. */
+static void update_refuses(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_region region = { .name = "a", .virt_addr = buffer, .size = 8 }, bad;
+	struct kmemdump_entry *entry;
+
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), -EINVAL);
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+
+	bad = region;
+	bad.name = NULL;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EINVAL);
+	bad.name = "b";
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -ENOENT);
+	bad = region;
+	bad.id++;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -ENOENT);
+	bad = region;
+	bad.size = 0;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EINVAL);
+	bad.size = 9;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EINVAL);
+	bad = region;
+	bad.virt_addr = (void *)-1UL;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EOVERFLOW);
+	bad.virt_addr = (void *)0x400000UL;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EFAULT);
+	bad.virt_addr = NULL;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EFAULT);
+	bad = region;
+	bad.size = KMEMDUMP_UPDATE_MAX + 1;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EOPNOTSUPP);
+	bad = region;
+	bad.phys_addr = 1;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EINVAL);
+
+	/* Somebody else is just at it, maybe what this context has interrupted. */
+	entry = xa_load(&table->regions, region.id);
+	kmemdump_lock_entry(entry);
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), -EBUSY);
+	kmemdump_unlock_entry(entry);
+
+	KUNIT_EXPECT_EQ(test, place_of(table, region.id), (unsigned long)buffer);
+	bad.id = region.id;
+	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &region), 0);
+	region.id = bad.id;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), -ENOENT);
 }
 
 static struct kunit_case core_cases[] = {
@@ -279,13 +325,12 @@ static struct kunit_case core_cases[] = {
 	KUNIT_CASE(longest_name),
 	KUNIT_CASE(taken_id_and_name),
 	KUNIT_CASE(given_ids),
+	KUNIT_CASE(ids_rest),
 	KUNIT_CASE(unregister),
 	KUNIT_CASE(own_copy),
-	KUNIT_CASE(attach_replays),
-	KUNIT_CASE(full_backend),
-	KUNIT_CASE(failing_backend),
-	KUNIT_CASE(attach_refuses),
-	KUNIT_CASE(writer_memory),
+	KUNIT_CASE(many_regions),
+	KUNIT_CASE(update),
+	KUNIT_CASE(update_refuses),
 	{}
 };
 

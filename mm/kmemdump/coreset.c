@@ -27,7 +27,7 @@ static int __init add_core_region(const char *name, const void *addr, size_t siz
 	struct kmemdump_region region = {
 		.name = name, .virt_addr = addr, .size = size,
 	};
-	int ret = kmemdump_add(&kmemdump_table, &region, NULL, class);
+	int ret = kmemdump_add(&kmemdump_table, &region, NULL, class, 0);
 
 	if (ret)
 		pr_warn("region %s of the core set left out: %pe\n", name, ERR_PTR(ret));

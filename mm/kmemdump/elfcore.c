@@ -8,12 +8,13 @@
  *
  *	ELF header | program headers | section header (if over 65,534 of those)
  *	PT_NOTE: NT_PRSTATUS of the crashing CPU, VMCOREINFO, KMEMDUMP
- *	PT_LOADs, whole pages, by class and then by address
+ *	PT_LOADs, whole pages, by rank and then by address
  *
  * Both run at panic: no allocation, no lock, every read may fault.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
+#include <linux/cpumask.h>
 #include <linux/elf.h>
 #include <linux/kernel.h>
 #include <linux/math64.h>
@@ -39,42 +40,23 @@
 /* Rights that debuggers expect of kernel memory; kdump writes the same. */
 #define LOAD_FLAGS	(PF_R | PF_W | PF_X)
 
+/* Room for an image; kvfree() frees it. */
 struct kmemdump_image *kmemdump_image_alloc(unsigned int max_regions, unsigned int max_loads)
 {
-	struct kmemdump_image *image = kvzalloc(sizeof(*image), GFP_KERNEL);
+	size_t loads_size = array_size(max_loads, sizeof(struct kmemdump_load));
+	size_t regions_size = array_size(max_regions, sizeof(struct kmemdump_image_region));
+	struct kmemdump_image *image;
 
+	image = kvmalloc(size_add(sizeof(*image), size_add(loads_size, regions_size)),
+			 GFP_KERNEL);
 	if (!image)
 		return NULL;
+	memset(image, 0, sizeof(*image));
 	image->max_regions = max_regions;
 	image->max_loads = max_loads;
-	image->regions = kvcalloc(max_regions, sizeof(*image->regions), GFP_KERNEL);
-	image->loads = kvcalloc(max_loads, sizeof(*image->loads), GFP_KERNEL);
-	if (!image->regions || !image->loads) {
-		kmemdump_image_free(image);
-		return NULL;
-	}
+	image->loads = (void *)(image + 1);
+	image->regions = (void *)image->loads + loads_size;
 	return image;
-}
-
-void kmemdump_image_free(struct kmemdump_image *image)
-{
-	if (!image)
-		return;
-	kvfree(image->loads);
-	kvfree(image->regions);
-	kvfree(image);
-}
-
-/* A nofault copy does not help against a machine check. */
-static bool is_readable(phys_addr_t phys)
-{
-	unsigned long pfn = PHYS_PFN(phys);
-	struct page *page;
-
-	if (!pfn_valid(pfn))
-		return false;
-	page = pfn_to_page(pfn);
-	return !PageOffline(page) && !is_page_hwpoison(page);
 }
 
 /* Copy memory that may not be there; what isn't reads as zeros. */
@@ -85,7 +67,8 @@ static bool read_memory(void *buf, unsigned long addr, phys_addr_t phys, size_t 
 	while (len) {
 		size_t n = min_t(size_t, len, PAGE_SIZE - offset_in_page(addr));
 
-		if (!is_readable(phys) || copy_from_kernel_nofault(buf, (void *)addr, n)) {
+		if (!kmemdump_readable(addr, phys) ||
+		    copy_from_kernel_nofault(buf, (void *)addr, n)) {
 			memset(buf, 0, n);
 			ok = false;
 		}
@@ -103,23 +86,23 @@ static bool read_memory(void *buf, unsigned long addr, phys_addr_t phys, size_t 
  * The checksum of what the regions hold goes into the notes, which stand before
  * the data: so a dump cut short still knows all that it should have held.
  */
-static void examine_region(struct kmemdump_image_region *region)
+static void examine_region(struct kmemdump_image_region *region,
+			   const struct kmemdump_segment *segs, unsigned int nr)
 {
-	const struct kmemdump_entry *entry = region->entry;
 	struct xxh64_state hash;
 	char buf[512];
 	unsigned int i;
 
 	region->state = KMEMDUMP_STATE_OK;
 	region->checksum = 0;
-	if (!kmemdump_entry_present(entry)) {
+	if (!kmemdump_entry_present(region->entry, segs, nr)) {
 		region->state = KMEMDUMP_STATE_GONE;
 		return;
 	}
 
 	xxh64_reset(&hash, 0);
-	for (i = 0; i < entry->nr_segments; i++) {
-		const struct kmemdump_segment *seg = &entry->segments[i];
+	for (i = 0; i < nr; i++) {
+		const struct kmemdump_segment *seg = &segs[i];
 		size_t done, n;
 
 		for (done = 0; done < seg->size; done += n) {
@@ -134,6 +117,11 @@ static void examine_region(struct kmemdump_image_region *region)
 	region->checksum = xxh64_digest(&hash);
 }
 
+static u64 load_size(const struct kmemdump_load *load)
+{
+	return (u64)load->nr_pages << PAGE_SHIFT;
+}
+
 static int cmp_address(const void *a, const void *b)
 {
 	const struct kmemdump_load *x = a, *y = b;
@@ -141,18 +129,18 @@ static int cmp_address(const void *a, const void *b)
 	return x->vaddr < y->vaddr ? -1 : x->vaddr > y->vaddr;
 }
 
-static int cmp_class(const void *a, const void *b)
+static int cmp_rank(const void *a, const void *b)
 {
 	const struct kmemdump_load *x = a, *y = b;
 
-	if (x->class != y->class)
-		return x->class < y->class ? -1 : 1;
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
 	return cmp_address(a, b);
 }
 
 /*
- * Two loads that share pages become one, of the better class; so do neighbours
- * of the same class.
+ * Two loads that share pages become one, of the better rank; so do neighbours
+ * of the same rank.
  */
 static void merge_loads(struct kmemdump_image *image)
 {
@@ -162,13 +150,14 @@ static void merge_loads(struct kmemdump_image *image)
 	sort(loads, image->nr_loads, sizeof(*loads), cmp_address, NULL);
 	for (i = 1; i < image->nr_loads; i++) {
 		struct kmemdump_load *last = &loads[out];
-		u64 end = last->vaddr + last->size;
+		u64 end = last->vaddr + load_size(last);
 
 		if (loads[i].paddr - last->paddr == loads[i].vaddr - last->vaddr &&
 		    (loads[i].vaddr < end ||
-		     (loads[i].vaddr == end && loads[i].class == last->class))) {
-			last->size = max(end, loads[i].vaddr + loads[i].size) - last->vaddr;
-			last->class = min(last->class, loads[i].class);
+		     (loads[i].vaddr == end && loads[i].rank == last->rank))) {
+			end = max(end, loads[i].vaddr + load_size(&loads[i]));
+			last->nr_pages = (end - last->vaddr) >> PAGE_SHIFT;
+			last->rank = min(last->rank, loads[i].rank);
 		} else {
 			loads[++out] = loads[i];
 		}
@@ -177,33 +166,43 @@ static void merge_loads(struct kmemdump_image *image)
 		image->nr_loads = out + 1;
 }
 
+/* The segments of a region at the time the image was built. */
+static const struct kmemdump_segment *region_segments(const struct kmemdump_image_region *region,
+						      unsigned int *nr)
+{
+	*nr = region->entry->nr_segments[region->copy];
+	return region->entry->segments + region->copy * region->entry->max_segments;
+}
+
 static void add_region(struct kmemdump_image *image, const struct kmemdump_entry *entry)
 {
 	struct kmemdump_image_region *region;
-	unsigned int i;
+	const struct kmemdump_segment *segs;
+	unsigned int i, nr;
 
+	segs = kmemdump_entry_segments(entry, &nr);
 	/* There is room by construction; a corrupt table must not change that. */
-	if (image->nr_regions == image->max_regions ||
-	    entry->nr_segments > image->max_loads - image->nr_segments)
+	if (image->nr_regions == image->max_regions || nr > image->max_loads - image->nr_segments)
 		return;
 
 	region = &image->regions[image->nr_regions++];
 	region->entry = entry;
+	region->copy = segs != entry->segments;
 	region->first_segment = image->nr_segments;
-	image->nr_segments += entry->nr_segments;
-	examine_region(region);
+	image->nr_segments += nr;
+	examine_region(region, segs, nr);
 	if (region->state == KMEMDUMP_STATE_GONE)
 		return;
 
-	for (i = 0; i < entry->nr_segments; i++) {
-		const struct kmemdump_segment *seg = &entry->segments[i];
+	for (i = 0; i < nr; i++) {
+		const struct kmemdump_segment *seg = &segs[i];
 		unsigned long skip = offset_in_page(seg->virt_addr);
 
 		image->loads[image->nr_loads++] = (struct kmemdump_load) {
-			.vaddr	= seg->virt_addr - skip,
-			.paddr	= seg->phys_addr - skip,
-			.size	= PAGE_ALIGN(skip + seg->size),
-			.class	= entry->class,
+			.vaddr		= seg->virt_addr - skip,
+			.paddr		= seg->phys_addr - skip,
+			.nr_pages	= PFN_UP(skip + seg->size),
+			.rank		= entry->rank,
 		};
 	}
 }
@@ -268,19 +267,19 @@ static void lay_out(struct kmemdump_image *image)
 	image->data_offset = pos;
 	for (i = 0; i < image->nr_loads; i++) {
 		image->loads[i].offset = pos;
-		pos += image->loads[i].size;
+		pos += load_size(&image->loads[i]);
 	}
 	image->size = pos;
 }
 
 /*
  * Take a picture of @table into @image: which regions there are, what state
- * they are in, and where all of it will stand in the ELF core. @regs are the
- * registers of this CPU, or NULL. The entries of @table must not go away while
- * @image is read: the caller is in panic, or holds the table's lock.
+ * they are in, and where all of it will stand in the ELF core. With @be, only
+ * what it may carry. @regs are the registers of this CPU, or NULL. The entries of
+ * @table must not go away or move while @image is read: the caller is in panic.
  */
 void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *table,
-			  struct pt_regs *regs)
+			  const struct kmemdump_backend *be, struct pt_regs *regs)
 {
 	struct kmemdump_entry *entry;
 	unsigned long id;
@@ -293,9 +292,10 @@ void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *t
 	save_regs(image, regs);
 
 	xa_for_each(&table->regions, id, entry)
-		add_region(image, entry);
+		if (!be || kmemdump_may_carry(be, entry))
+			add_region(image, entry);
 	merge_loads(image);
-	sort(image->loads, image->nr_loads, sizeof(*image->loads), cmp_class, NULL);
+	sort(image->loads, image->nr_loads, sizeof(*image->loads), cmp_rank, NULL);
 	lay_out(image);
 }
 
@@ -395,8 +395,8 @@ static void emit_headers(struct window *w, const struct kmemdump_image *image)
 			.p_offset	= load->offset,
 			.p_vaddr	= load->vaddr,
 			.p_paddr	= load->paddr,
-			.p_filesz	= load->size,
-			.p_memsz	= load->size,
+			.p_filesz	= load_size(load),
+			.p_memsz	= load_size(load),
 		};
 
 		emit(w, &phdr, sizeof(phdr));
@@ -418,22 +418,58 @@ static void emit_note_start(struct window *w, const char *name, u32 type, u64 de
 	emit_padding(w, 4);
 }
 
+/* What each CPU has of a per-CPU region, 0 for any other. */
+static size_t percpu_size(const struct kmemdump_entry *entry)
+{
+	if (!(entry->flags & KMEMDUMP_ENTRY_PERCPU))
+		return 0;
+	return kmemdump_entry_size(entry) / num_possible_cpus();
+}
+
 static void fill_region(struct kmemdump_note_region *out,
 			const struct kmemdump_image_region *region)
 {
 	const struct kmemdump_entry *entry = region->entry;
+	unsigned int nr;
 
+	region_segments(region, &nr);
 	*out = (struct kmemdump_note_region) {
 		.id		= entry->id,
 		.class		= entry->class,
 		.state		= region->state,
 		.first_segment	= region->first_segment,
-		.nr_segments	= entry->nr_segments,
-		.size		= entry->size,
+		.nr_segments	= nr,
+		.percpu_size	= percpu_size(entry),
+		.size		= kmemdump_entry_size(entry),
 		.checksum	= region->checksum,
 	};
-	strscpy(out->name, entry->name, sizeof(out->name));
-	strscpy(out->owner, entry->owner, sizeof(out->owner));
+	strscpy(out->name, kmemdump_entry_name(entry), sizeof(out->name));
+	strscpy(out->owner, kmemdump_entry_owner(entry), sizeof(out->owner));
+}
+
+/* The part of the segment table that tells of @region. */
+static void emit_segments(struct window *w, const struct kmemdump_image_region *region)
+{
+	size_t unit = percpu_size(region->entry), offset = 0;
+	const struct kmemdump_segment *segs;
+	unsigned int i, first, nr;
+
+	segs = region_segments(region, &nr);
+	first = skip_elements(w, nr, sizeof(struct kmemdump_note_segment));
+	/* A CPU may have several, so only the sum of those before tells whose one is. */
+	for (i = unit ? 0 : first; i < nr && !past_window(w); i++) {
+		struct kmemdump_note_segment seg = {
+			.vaddr	= segs[i].virt_addr,
+			.paddr	= segs[i].phys_addr,
+			.size	= segs[i].size,
+			.cpu	= unit ? cpumask_nth(offset / unit, cpu_possible_mask) :
+					 KMEMDUMP_NO_CPU,
+		};
+
+		if (i >= first)
+			emit(w, &seg, sizeof(seg));
+		offset += segs[i].size;
+	}
 }
 
 static void emit_region_note(struct window *w, const struct kmemdump_image *image)
@@ -446,7 +482,7 @@ static void emit_region_note(struct window *w, const struct kmemdump_image *imag
 		.segment_size	= sizeof(struct kmemdump_note_segment),
 		.nr_segments	= image->nr_segments,
 	};
-	unsigned int i, j;
+	unsigned int i;
 
 	emit_note_start(w, KMEMDUMP_NOTE_NAME, KMEMDUMP_NT_REGIONS, region_note_desc_size(image));
 	emit(w, &head, sizeof(head));
@@ -459,20 +495,8 @@ static void emit_region_note(struct window *w, const struct kmemdump_image *imag
 		emit(w, &region, sizeof(region));
 	}
 
-	for (i = 0; i < image->nr_regions && !past_window(w); i++) {
-		const struct kmemdump_entry *entry = image->regions[i].entry;
-
-		for (j = skip_elements(w, entry->nr_segments, sizeof(struct kmemdump_note_segment));
-		     j < entry->nr_segments && !past_window(w); j++) {
-			struct kmemdump_note_segment seg = {
-				.vaddr	= entry->segments[j].virt_addr,
-				.paddr	= entry->segments[j].phys_addr,
-				.size	= entry->segments[j].size,
-			};
-
-			emit(w, &seg, sizeof(seg));
-		}
-	}
+	for (i = 0; i < image->nr_regions && !past_window(w); i++)
+		emit_segments(w, &image->regions[i]);
 }
 
 static void emit_notes(struct window *w, const struct kmemdump_image *image)
@@ -514,7 +538,7 @@ static void read_loads(const struct kmemdump_image *image, u64 offset, void *buf
 		return;
 	for (i = find_load(image, offset); i < image->nr_loads && len; i++) {
 		const struct kmemdump_load *load = &image->loads[i];
-		size_t n = min_t(u64, len, load->offset + load->size - offset);
+		size_t n = min_t(u64, len, load->offset + load_size(load) - offset);
 		u64 skip = offset - load->offset;
 
 		read_memory(buf, load->vaddr + skip, load->paddr + skip, n);

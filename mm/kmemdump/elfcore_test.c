@@ -4,8 +4,10 @@
  *
  * Copyright (C) 2026 the kmemdump authors
  */
+#include <linux/cpumask.h>
 #include <linux/elf.h>
 #include <linux/mm.h>
+#include <linux/percpu.h>
 #include <linux/set_memory.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -16,7 +18,7 @@
 
 static void free_image(void *image)
 {
-	kmemdump_image_free(image);
+	kvfree(image);
 }
 
 static struct kmemdump_image *build(struct kunit *test, struct kmemdump_table *table)
@@ -27,7 +29,7 @@ static struct kmemdump_image *build(struct kunit *test, struct kmemdump_table *t
 
 	KUNIT_ASSERT_NOT_NULL(test, image);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
-	kmemdump_image_build(image, table, &regs);
+	kmemdump_image_build(image, table, NULL, &regs);
 	return image;
 }
 
@@ -115,7 +117,9 @@ static void headers(struct kunit *test)
 
 	KUNIT_EXPECT_NOT_NULL(test, find_note(buf, "CORE", NT_PRSTATUS, &size));
 	KUNIT_EXPECT_EQ(test, size, sizeof(struct elf_prstatus));
-	KUNIT_EXPECT_NOT_NULL(test, find_note(buf, "VMCOREINFO", 0, &size));
+	p = find_note(buf, "VMCOREINFO", 0, &size);
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	KUNIT_EXPECT_NOT_NULL(test, strnstr(p, "\nCRASHTIME=", size));
 	KUNIT_EXPECT_NOT_NULL(test, find_note(buf, KMEMDUMP_NOTE_NAME, KMEMDUMP_NT_REGIONS, &size));
 }
 
@@ -153,6 +157,89 @@ static void region_note(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, segs->size, 1000);
 }
 
+static DEFINE_PER_CPU(u64, percpu_data);
+
+/* Each segment of a per-CPU region says whose it is. */
+static void percpu_note(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_region percpu = {
+		.name = "percpu", .percpu_addr = &percpu_data, .size = sizeof(u64),
+	};
+	const struct kmemdump_note_region *region;
+	const struct kmemdump_note_segment *seg;
+	struct xxh64_state hash;
+	struct kmemdump_image *image;
+	unsigned int cpu;
+	void *note;
+	u32 size;
+	u64 from;
+
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &percpu, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	image = build(test, table);
+	note = find_note(read_all(test, image), KMEMDUMP_NOTE_NAME, KMEMDUMP_NT_REGIONS, &size);
+	KUNIT_ASSERT_NOT_NULL(test, note);
+	region = note + sizeof(struct kmemdump_note);
+	seg = (void *)(region + 1);
+	KUNIT_EXPECT_EQ(test, region->percpu_size, sizeof(u64));
+	KUNIT_EXPECT_EQ(test, region->size, num_possible_cpus() * sizeof(u64));
+
+	xxh64_reset(&hash, 0);
+	for_each_possible_cpu(cpu) {
+		u64 *data = per_cpu_ptr(&percpu_data, cpu);
+
+		KUNIT_EXPECT_EQ(test, seg->cpu, cpu);
+		KUNIT_EXPECT_EQ(test, seg->vaddr, (unsigned long)data);
+		xxh64_update(&hash, data, sizeof(*data));
+		seg++;
+	}
+	KUNIT_EXPECT_EQ(test, region->checksum, xxh64_digest(&hash));
+
+	/* A window that starts among the segments knows it as well. */
+	from = (void *)(seg - 1) - note;
+	from += image->notes_offset + image->notes_size - size;
+	kmemdump_image_read(image, from, note, sizeof(*seg));
+	KUNIT_EXPECT_EQ(test, ((struct kmemdump_note_segment *)note)->cpu,
+			cpumask_last(cpu_possible_mask));
+}
+
+/* What a backend is not meant to have is not in its image, not even as a name. */
+static void filtered_image(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_test_backend *tb = kmemdump_test_writer(test, PAGE_SIZE);
+	struct kmemdump_region log = { .name = "log", .virt_addr = own_page(test, 1), .size = 8 };
+	struct kmemdump_image *image;
+
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &log, NULL, KMEMDUMP_CLASS_LOG, 0), 0);
+	kmemdump_test_add(test, table, "driver", own_page(test, 2), 8, 0);
+	tb->be.classes = BIT(KMEMDUMP_CLASS_LOG);
+	image = build(test, table);
+	KUNIT_EXPECT_EQ(test, image->nr_regions, 2);
+	kmemdump_image_build(image, table, &tb->be, NULL);
+	KUNIT_ASSERT_EQ(test, image->nr_regions, 1);
+	KUNIT_EXPECT_EQ(test, image->nr_loads, 1);
+	KUNIT_EXPECT_STREQ(test, kmemdump_entry_name(image->regions[0].entry), "log");
+}
+
+/* The image has a region where it is now, not where it was registered. */
+static void moved_region(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	u8 *a = own_page(test, 0xaa), *b = own_page(test, 0xbb), *buf;
+	struct kmemdump_region region = { .name = "a", .virt_addr = a, .size = PAGE_SIZE };
+	struct kmemdump_image *image;
+
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	region.virt_addr = b;
+	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+	image = build(test, table);
+	KUNIT_ASSERT_EQ(test, image->nr_loads, 1);
+	buf = read_all(test, image);
+	KUNIT_EXPECT_MEMEQ(test, buf + image->loads[0].offset, b, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, image->regions[0].checksum, xxh64(b, PAGE_SIZE, 0));
+}
+
 static void shared_pages(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -167,11 +254,11 @@ static void shared_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, image->nr_regions, 3);
 	KUNIT_EXPECT_EQ(test, image->nr_loads, 1);
 	KUNIT_EXPECT_EQ(test, image->loads[0].vaddr, (unsigned long)a);
-	KUNIT_EXPECT_EQ(test, image->loads[0].size, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, image->loads[0].nr_pages, 1);
 }
 
 /* What matters most comes first in the file. */
-static void class_order(struct kunit *test)
+static void rank_order(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
 	u8 *p = kunit_kmalloc(test, 8 * PAGE_SIZE, GFP_KERNEL);
@@ -181,10 +268,10 @@ static void class_order(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	kmemdump_test_add(test, table, "driver", p, PAGE_SIZE, 0);
 	log.virt_addr = p + 4 * PAGE_SIZE;
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &log, NULL, KMEMDUMP_CLASS_LOG), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &log, NULL, KMEMDUMP_CLASS_LOG, 0), 0);
 	image = build(test, table);
 	KUNIT_ASSERT_EQ(test, image->nr_loads, 2);
-	KUNIT_EXPECT_EQ(test, image->loads[0].class, KMEMDUMP_CLASS_LOG);
+	KUNIT_EXPECT_EQ(test, image->loads[0].rank, KMEMDUMP_RANK_LOG);
 	KUNIT_EXPECT_EQ(test, image->loads[0].vaddr, (unsigned long)p + 4 * PAGE_SIZE);
 	KUNIT_EXPECT_GT(test, image->loads[1].offset, image->loads[0].offset);
 }
@@ -234,7 +321,7 @@ static void empty_table(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, image);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
-	kmemdump_image_build(image, table, NULL);
+	kmemdump_image_build(image, table, NULL, NULL);
 	ehdr = read_all(test, image);
 	KUNIT_EXPECT_EQ(test, ehdr->e_phnum, 1);
 	KUNIT_EXPECT_EQ(test, image->size, PAGE_ALIGN(image->notes_offset + image->notes_size));
@@ -245,7 +332,7 @@ static u32 region_state(struct kunit *test, const struct kmemdump_image *image, 
 	unsigned int i;
 
 	for (i = 0; i < image->nr_regions; i++)
-		if (!strcmp(image->regions[i].entry->name, name))
+		if (!strcmp(kmemdump_entry_name(image->regions[i].entry), name))
 			return image->regions[i].state;
 	KUNIT_FAIL(test, "no region %s", name);
 	return ~0;
@@ -344,8 +431,11 @@ static void many_loads(struct kunit *test)
 static struct kunit_case elfcore_cases[] = {
 	KUNIT_CASE(headers),
 	KUNIT_CASE(region_note),
+	KUNIT_CASE(percpu_note),
+	KUNIT_CASE(filtered_image),
+	KUNIT_CASE(moved_region),
 	KUNIT_CASE(shared_pages),
-	KUNIT_CASE(class_order),
+	KUNIT_CASE(rank_order),
 	KUNIT_CASE(any_window),
 	KUNIT_CASE(empty_table),
 	KUNIT_CASE(unmapped_region),

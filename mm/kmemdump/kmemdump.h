@@ -3,10 +3,12 @@
 #ifndef _MM_KMEMDUMP_H
 #define _MM_KMEMDUMP_H
 
+#include <linux/bitops.h>
 #include <linux/elfcore.h>
 #include <linux/kmemdump.h>
 #include <linux/kmemdump_backend.h>
 #include <linux/mutex.h>
+#include <linux/rhashtable.h>
 #include <linux/xarray.h>
 #include <linux/zstd.h>
 
@@ -23,12 +25,14 @@ struct kmemdump_stream;
 struct kmemdump_table {
 	struct mutex		lock;		/* serialises all changes */
 	struct xarray		regions;	/* id -> struct kmemdump_entry */
-	struct rb_root		names;
+	struct rhashtable	names;
+	bool			names_ready;
 	struct list_head	backends;
 	unsigned long		backend_indexes;
 	unsigned int		nr_regions;
 	unsigned int		nr_segments;
 	unsigned int		nr_writers;
+	u32			next_id;
 	struct kmemdump_image	*image;
 	struct kmemdump_stream	*stream;
 };
@@ -43,23 +47,97 @@ static inline void kmemdump_table_init(struct kmemdump_table *table)
 	INIT_LIST_HEAD(&table->backends);
 }
 
+/* struct kmemdump_entry.flags */
+#define KMEMDUMP_ENTRY_PERCPU	0x01
+#define KMEMDUMP_ENTRY_MAPPED	0x02	/* by us; unmapped with the entry */
+#define KMEMDUMP_ENTRY_SILENT	0x04	/* goes with its module without a word */
+
+/*
+ * struct kmemdump_entry.state: a bit for each backend that was told of the
+ * region, one for each that could not follow a move of it, and a lock.
+ */
+#define KMEMDUMP_BIT_STALE	KMEMDUMP_MAX_BACKENDS
+#define KMEMDUMP_BIT_LOCK	31
+
+static inline bool kmemdump_told(const struct kmemdump_entry *entry,
+				 const struct kmemdump_backend *be)
+{
+	return test_bit(be->index, &entry->state);
+}
+
+static inline bool kmemdump_stale(const struct kmemdump_entry *entry,
+				  const struct kmemdump_backend *be)
+{
+	return test_bit(be->index + KMEMDUMP_BIT_STALE, &entry->state);
+}
+
+static inline bool kmemdump_carried(const struct kmemdump_entry *entry,
+				    const struct kmemdump_backend *be)
+{
+	return kmemdump_told(entry, be) && !kmemdump_stale(entry, be);
+}
+
+/* Whether the administrator lets @be have regions of this class. */
+static inline bool kmemdump_may_carry(const struct kmemdump_backend *be,
+				      const struct kmemdump_entry *entry)
+{
+	return be->classes & BIT(entry->class);
+}
+
 /* core.c */
+int kmemdump_register(struct kmemdump_region *region, struct module *owner, void *caller);
 int kmemdump_add(struct kmemdump_table *table, struct kmemdump_region *region,
-		 struct module *owner, enum kmemdump_class class);
+		 struct module *owner, enum kmemdump_class class, u8 flags);
 int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region);
+void kmemdump_remove_entry(struct kmemdump_table *table, struct kmemdump_entry *entry);
+int kmemdump_move(struct kmemdump_table *table, const struct kmemdump_region *region);
+struct kmemdump_entry *kmemdump_find(struct kmemdump_table *table, const char *name);
+void kmemdump_lock_entry(struct kmemdump_entry *entry);
+void kmemdump_unlock_entry(struct kmemdump_entry *entry);
 
 /* translate.c */
-struct kmemdump_entry *kmemdump_translate(const struct kmemdump_region *region,
-					  struct module *owner);
-bool kmemdump_entry_present(const struct kmemdump_entry *entry);
+struct kmemdump_entry *kmemdump_translate(const struct kmemdump_region *region);
+int kmemdump_retranslate(struct kmemdump_entry *entry, const struct kmemdump_region *region);
+void kmemdump_entry_free(struct kmemdump_entry *entry);
+bool kmemdump_entry_present(const struct kmemdump_entry *entry,
+			    const struct kmemdump_segment *segs, unsigned int nr);
+bool kmemdump_readable(unsigned long addr, phys_addr_t phys);
+size_t kmemdump_entry_size(const struct kmemdump_entry *entry);
+const char *kmemdump_entry_owner(const struct kmemdump_entry *entry);
+bool kmemdump_is_percpu(unsigned long addr, const struct module *mod);
+void kmemdump_set_addr(struct kmemdump_region *region, unsigned long addr,
+		       const struct module *mod);
 
-/* backend.c; all with the table's lock held, but the first two */
+/* lifetime.c */
+unsigned int kmemdump_remove_module(struct kmemdump_table *table, struct module *mod);
+unsigned int kmemdump_remove_range(struct kmemdump_table *table, unsigned long start_pfn,
+				   unsigned long nr_pages);
+
+/* annotation.c; the linker makes the table of the kernel image */
+extern const struct kmemdump_var __start_kmemdump_vars[], __stop_kmemdump_vars[];
+unsigned int kmemdump_add_vars(struct kmemdump_table *table, const struct kmemdump_var *vars,
+			       unsigned int nr, struct module *owner);
+
+/* symbols.c, only with CONFIG_KALLSYMS */
+int kmemdump_add_symbol(struct kmemdump_table *table, const char *text);
+int kmemdump_remove_symbol(struct kmemdump_table *table, const char *name);
+
+/* backend.c; all with the table's lock held, but attach, detach and moved */
 int kmemdump_attach(struct kmemdump_table *table, struct kmemdump_backend *be);
 void kmemdump_detach(struct kmemdump_table *table, struct kmemdump_backend *be);
 int kmemdump_backends_reserve(struct kmemdump_table *table, unsigned int nr_regions,
 			      unsigned int nr_segments);
 void kmemdump_backends_add(struct kmemdump_table *table, struct kmemdump_entry *entry);
 void kmemdump_backends_remove(struct kmemdump_table *table, struct kmemdump_entry *entry);
+void kmemdump_backends_moved(struct kmemdump_table *table, struct kmemdump_entry *entry);
+const char *kmemdump_class_name(unsigned int class);
+u32 kmemdump_parse_classes(const char *text, const char *backend);
+
+/* Why a region is not carried: a number to be printed with %pe, or one of these. */
+#define KMEMDUMP_CARRIED	0
+#define KMEMDUMP_FILTERED	1
+#define KMEMDUMP_STALE		2
+int kmemdump_reason(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 
 static inline bool kmemdump_is_writer(const struct kmemdump_backend *be)
 {
@@ -72,20 +150,22 @@ static inline bool kmemdump_is_writer(const struct kmemdump_backend *be)
 struct kmemdump_image_region {
 	const struct kmemdump_entry	*entry;
 	u64				checksum;
-	u32				state;
 	u32				first_segment;
+	u8				state;
+	u8				copy;		/* of its segments */
 };
 
 /* One PT_LOAD: whole pages, no two overlap in @vaddr. */
 struct kmemdump_load {
 	u64	vaddr;
 	u64	paddr;
-	u64	size;
 	u64	offset;		/* in the core image */
-	u32	class;
+	u32	nr_pages;
+	u32	rank;
 };
 
 struct kmemdump_image {
+	struct rcu_head			rcu;
 	unsigned int			max_regions;
 	unsigned int			max_loads;
 	unsigned int			nr_regions;
@@ -107,9 +187,8 @@ struct kmemdump_image {
 };
 
 struct kmemdump_image *kmemdump_image_alloc(unsigned int max_regions, unsigned int max_loads);
-void kmemdump_image_free(struct kmemdump_image *image);
 void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *table,
-			  struct pt_regs *regs);
+			  const struct kmemdump_backend *be, struct pt_regs *regs);
 void kmemdump_image_read(const struct kmemdump_image *image, u64 offset, void *buf, size_t len);
 
 /* serialize.c */

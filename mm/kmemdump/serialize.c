@@ -208,6 +208,14 @@ int kmemdump_serialize(struct kmemdump_backend *be, struct kmemdump_stream *stre
 	return ret;
 }
 
+static void report_hands_off(const struct kmemdump_backend *be)
+{
+	unsigned int stale = atomic_read(&be->nr_stale);
+
+	pr_notice("%s: %u regions left to it, %u not carried\n", be->name,
+		  be->nr_carried - stale, be->nr_refused + stale);
+}
+
 /* Write what is in @table to all its writers. Panic context. */
 void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 {
@@ -216,14 +224,15 @@ void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 	struct kmemdump_image *image = smp_load_acquire(&table->image);
 	struct kmemdump_backend *be;
 
-	if (!stream || !image)
-		return;
-
 	list_for_each_entry_rcu(be, &table->backends, list, true) {
-		if (!kmemdump_is_writer(be))
+		if (!kmemdump_is_writer(be)) {
+			report_hands_off(be);
+			continue;
+		}
+		if (!stream || !image)
 			continue;
 		/* Anew for each: what we print changes the log and so its checksums. */
-		kmemdump_image_build(image, table, regs);
+		kmemdump_image_build(image, table, be, regs);
 		kmemdump_serialize(be, stream, image);
 	}
 }

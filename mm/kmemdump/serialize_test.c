@@ -109,7 +109,7 @@ static void unpack(struct kunit *test, struct fixture *f)
 	}
 	f->commit = get_frame(test, p, end, KMEMDUMP_FRAME_COMMIT, id);
 	KUNIT_EXPECT_EQ(test, le64_to_cpu(f->commit->offset), f->offset);
-	KUNIT_EXPECT_EQ(test, f->commit->length, f->header->length);
+	KUNIT_EXPECT_EQ(test, le64_to_cpu(f->commit->length), le64_to_cpu(f->header->length));
 }
 
 static void whole_record(struct kunit *test)

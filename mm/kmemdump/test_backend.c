@@ -21,12 +21,22 @@ static int test_add(struct kmemdump_backend *be, const struct kmemdump_entry *en
 	if (tb->add_error)
 		return tb->add_error;
 	tb->nr_added++;
+	if (tb->in_add)
+		tb->in_add(tb, entry);
 	return 0;
 }
 
 static void test_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
 {
 	to_test(be)->nr_removed++;
+}
+
+static int test_update(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+	struct kmemdump_test_backend *tb = to_test(be);
+
+	tb->nr_updates++;
+	return tb->update_error;
 }
 
 static int test_open(struct kmemdump_backend *be)
@@ -61,6 +71,7 @@ static void test_close(struct kmemdump_backend *be)
 static const struct kmemdump_backend_ops hands_off_ops = {
 	.add	= test_add,
 	.remove	= test_remove,
+	.update	= test_update,
 };
 
 static const struct kmemdump_backend_ops writer_ops = {
@@ -76,11 +87,15 @@ static void empty_table(void *data)
 	unsigned long id;
 
 	xa_for_each(&table->regions, id, entry) {
-		struct kmemdump_region region = { .name = entry->name, .id = id };
+		struct kmemdump_region region = {
+			.name = kmemdump_entry_name(entry), .id = id,
+		};
 
 		kmemdump_remove(table, &region);
 	}
 	xa_destroy(&table->regions);
+	if (table->names_ready)
+		rhashtable_destroy(&table->names);
 }
 
 /* A table of the test's own; emptied when the test ends. */
@@ -102,6 +117,7 @@ struct kmemdump_test_backend *kmemdump_test_hands_off(struct kunit *test, unsign
 	tb->be.name = "test-hands-off";
 	tb->be.ops = &hands_off_ops;
 	tb->be.max_slots = max_slots;
+	tb->be.max_bytes = U64_MAX;
 	return tb;
 }
 
@@ -157,6 +173,29 @@ int kmemdump_test_add(struct kunit *test, struct kmemdump_table *table, const ch
 		.name = name, .virt_addr = addr, .size = size,
 	};
 
-	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER), want);
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), want);
 	return region.id;
+}
+
+int kmemdump_test_add_ranked(struct kunit *test, struct kmemdump_table *table, const char *name,
+			     const void *addr, size_t size, enum kmemdump_priority priority)
+{
+	struct kmemdump_region region = {
+		.name = name, .virt_addr = addr, .size = size, .priority = priority,
+	};
+
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	return region.id;
+}
+
+/* Whether @tb carries the region @id. */
+bool kmemdump_test_carries(struct kmemdump_test_backend *tb, int id)
+{
+	return kmemdump_carried(xa_load(&tb->table->regions, id), &tb->be);
+}
+
+/* Why it does not; see KMEMDUMP_CARRIED. */
+int kmemdump_test_reason(struct kmemdump_test_backend *tb, int id)
+{
+	return kmemdump_reason(&tb->be, xa_load(&tb->table->regions, id));
 }

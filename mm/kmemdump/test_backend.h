@@ -14,7 +14,11 @@ struct kmemdump_test_backend {
 	/* hands-off */
 	unsigned int		nr_added;
 	unsigned int		nr_removed;
+	unsigned int		nr_updates;
 	int			add_error;
+	int			update_error;
+	void			(*in_add)(struct kmemdump_test_backend *tb,
+					  const struct kmemdump_entry *entry);
 
 	/* writer */
 	u8			*buf;
@@ -36,5 +40,10 @@ void kmemdump_test_detach(struct kmemdump_test_backend *tb);
 /* Registers @size bytes at @addr in @table and expects @want. Returns the id. */
 int kmemdump_test_add(struct kunit *test, struct kmemdump_table *table, const char *name,
 		      const void *addr, size_t size, int want);
+int kmemdump_test_add_ranked(struct kunit *test, struct kmemdump_table *table, const char *name,
+			     const void *addr, size_t size, enum kmemdump_priority priority);
+
+bool kmemdump_test_carries(struct kmemdump_test_backend *tb, int id);
+int kmemdump_test_reason(struct kmemdump_test_backend *tb, int id);
 
 #endif /* _MM_KMEMDUMP_TEST_BACKEND_H */

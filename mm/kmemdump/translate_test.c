@@ -4,7 +4,9 @@
  *
  * Copyright (C) 2026 the kmemdump authors
  */
+#include <linux/ioport.h>
 #include <linux/mm.h>
+#include <linux/percpu.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
@@ -22,7 +24,16 @@ static struct kmemdump_entry *translate(struct kunit *test, const void *addr, ph
 		.name = "test", .virt_addr = addr, .phys_addr = phys, .size = size,
 	};
 
-	return kmemdump_translate(&region, NULL);
+	return kmemdump_translate(&region);
+}
+
+static bool present(const struct kmemdump_entry *entry)
+{
+	const struct kmemdump_segment *segs;
+	unsigned int nr;
+
+	segs = kmemdump_entry_segments(entry, &nr);
+	return kmemdump_entry_present(entry, segs, nr);
 }
 
 /* Segments must cover the range in order, each with the physical address it has. */
@@ -32,15 +43,15 @@ static void check_segments(struct kunit *test, const struct kmemdump_entry *entr
 	unsigned long next = (unsigned long)addr;
 	unsigned int i;
 
-	for (i = 0; i < entry->nr_segments; i++) {
+	for (i = 0; i < entry->nr_segments[0]; i++) {
 		KUNIT_EXPECT_EQ(test, entry->segments[i].virt_addr, next);
 		KUNIT_EXPECT_GT(test, entry->segments[i].size, 0);
 		next += entry->segments[i].size;
 	}
 	KUNIT_EXPECT_EQ(test, next, (unsigned long)addr + size);
-	KUNIT_EXPECT_EQ(test, entry->size, size);
-	KUNIT_EXPECT_STREQ(test, entry->name, "test");
-	KUNIT_EXPECT_TRUE(test, kmemdump_entry_present(entry));
+	KUNIT_EXPECT_EQ(test, kmemdump_entry_size(entry), size);
+	KUNIT_EXPECT_STREQ(test, kmemdump_entry_name(entry), "test");
+	KUNIT_EXPECT_TRUE(test, present(entry));
 }
 
 static void linear(struct kunit *test)
@@ -55,7 +66,7 @@ static void linear(struct kunit *test)
 		KUNIT_ASSERT_NOT_NULL(test, p);
 		entry = translate(test, p, 0, sizes[i]);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-		KUNIT_EXPECT_EQ(test, entry->nr_segments, 1);
+		KUNIT_EXPECT_EQ(test, entry->nr_segments[0], 1);
 		KUNIT_EXPECT_EQ(test, entry->segments[0].phys_addr, __pa(p));
 		check_segments(test, entry, p, sizes[i]);
 		kvfree(entry);
@@ -82,14 +93,14 @@ static void vmalloc_segments(struct kunit *test)
 
 	entry = translate(test, p + 100, 0, 4 * PAGE_SIZE - 200);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	KUNIT_EXPECT_EQ(test, entry->nr_segments, 4);
+	KUNIT_EXPECT_EQ(test, entry->nr_segments[0], 4);
 	KUNIT_EXPECT_EQ(test, entry->segments[0].phys_addr,
 			PFN_PHYS(page_to_pfn(pages[0])) + 100);
 	KUNIT_EXPECT_EQ(test, entry->segments[1].phys_addr, PFN_PHYS(page_to_pfn(pages[1])));
 	check_segments(test, entry, p + 100, 4 * PAGE_SIZE - 200);
 
 	vunmap(p);
-	KUNIT_EXPECT_FALSE(test, kmemdump_entry_present(entry));
+	KUNIT_EXPECT_FALSE(test, present(entry));
 	kvfree(entry);
 	__free_page(pages[2]);
 	__free_page(pages[0]);
@@ -99,7 +110,7 @@ static void vmalloc_segments(struct kunit *test)
 
 static void large_vmalloc(struct kunit *test)
 {
-	size_t size = 4 * SZ_1M + 12;
+	size_t size = 64 * SZ_1M - 5;
 	struct kmemdump_entry *entry;
 	void *p = vmalloc(size);
 
@@ -115,6 +126,122 @@ static void large_vmalloc(struct kunit *test)
 	vfree(p);
 }
 
+static DEFINE_PER_CPU(u64, static_percpu);
+
+/* One region, and what each possible CPU has of it in the order of the CPUs. */
+static void check_percpu(struct kunit *test, const void __percpu *p, size_t size)
+{
+	struct kmemdump_region region = { .name = "test", .percpu_addr = p, .size = size };
+	const struct kmemdump_segment *seg;
+	struct kmemdump_entry *entry;
+	unsigned int cpu, nr;
+	size_t done;
+
+	entry = kmemdump_translate(&region);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	KUNIT_EXPECT_TRUE(test, entry->flags & KMEMDUMP_ENTRY_PERCPU);
+	KUNIT_EXPECT_EQ(test, kmemdump_entry_size(entry), size * num_possible_cpus());
+	KUNIT_EXPECT_TRUE(test, present(entry));
+
+	seg = kmemdump_entry_segments(entry, &nr);
+	KUNIT_EXPECT_GE(test, nr, num_possible_cpus());
+	for_each_possible_cpu(cpu) {
+		for (done = 0; done < size; done += seg++->size) {
+			const void *addr = per_cpu_ptr(p, cpu) + done;
+
+			KUNIT_ASSERT_EQ(test, seg->virt_addr, (unsigned long)addr);
+			KUNIT_EXPECT_EQ(test, seg->phys_addr, per_cpu_ptr_to_phys((void *)addr));
+		}
+		KUNIT_EXPECT_EQ(test, done, size);
+	}
+	kvfree(entry);
+}
+
+static void percpu(struct kunit *test)
+{
+	struct kmemdump_region large = {
+		.name = "test", .percpu_addr = &static_percpu, .size = SZ_2M,
+	};
+	void __percpu *dynamic;
+	size_t sizes[] = { 1, 8, 100, 3 * 1024 };
+	int i;
+
+	/* That would be other variables, of other CPUs. */
+	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(kmemdump_translate(&large)), -EFAULT);
+
+	check_percpu(test, &static_percpu, sizeof(static_percpu));
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		dynamic = __alloc_percpu(sizes[i], 8);
+		KUNIT_ASSERT_TRUE(test, !!dynamic);
+		check_percpu(test, dynamic, sizes[i]);
+		free_percpu(dynamic);
+	}
+}
+
+/* Small regions in the vmalloc range keep room for the worst place they can get. */
+static void moved_vmalloc(struct kunit *test)
+{
+	struct kmemdump_region region = { .name = "test", .size = 3 * PAGE_SIZE };
+	struct page *pages[4], *block = alloc_pages(GFP_KERNEL, 3);
+	struct kmemdump_entry *entry;
+	void *together, *apart;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, block);
+	for (i = 0; i < 4; i++)
+		pages[i] = block + i;
+	together = vmap(pages, 4, VM_MAP, PAGE_KERNEL);
+	for (i = 0; i < 4; i++)
+		pages[i] = block + 2 * i;
+	apart = vmap(pages, 4, VM_MAP, PAGE_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, together);
+	KUNIT_ASSERT_NOT_NULL(test, apart);
+
+	region.virt_addr = together;
+	entry = kmemdump_translate(&region);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	KUNIT_EXPECT_EQ(test, entry->nr_segments[0], 1);
+	region.virt_addr = apart + 100;
+	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), 0);
+	KUNIT_EXPECT_EQ(test, entry->nr_segments[1], 4);
+	kvfree(entry);
+
+	/* In the linear map there is one segment, and no room for more. */
+	region.virt_addr = page_address(block);
+	entry = kmemdump_translate(&region);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	region.virt_addr = apart;
+	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), -ENOSPC);
+	region.virt_addr = NULL;
+	region.percpu_addr = &static_percpu;
+	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), -EINVAL);
+	kvfree(entry);
+
+	vunmap(apart);
+	vunmap(together);
+	__free_pages(block, 3);
+}
+
+static void moved_percpu(struct kunit *test)
+{
+	struct kmemdump_region region = {
+		.name = "test", .percpu_addr = &static_percpu, .size = sizeof(u64),
+	};
+	struct kmemdump_entry *entry = kmemdump_translate(&region);
+	u64 __percpu *other = alloc_percpu(u64);
+
+	KUNIT_ASSERT_TRUE(test, !!other);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	region.percpu_addr = other;
+	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), 0);
+	KUNIT_EXPECT_EQ(test, entry->segments[entry->max_segments].virt_addr,
+			(unsigned long)per_cpu_ptr(other, cpumask_first(cpu_possible_mask)));
+	region.size = SIZE_MAX;
+	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), -EINVAL);
+	kvfree(entry);
+	free_percpu(other);
+}
+
 static void kernel_image(struct kunit *test)
 {
 	const void *vars[] = { &initialised, &zeroed, &constant };
@@ -124,11 +251,26 @@ static void kernel_image(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(vars); i++) {
 		entry = translate(test, vars[i], 0, sizeof(int));
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-		KUNIT_EXPECT_EQ(test, entry->nr_segments, 1);
+		KUNIT_EXPECT_EQ(test, entry->nr_segments[0], 1);
 		KUNIT_EXPECT_EQ(test, entry->segments[0].phys_addr, __pa_symbol(vars[i]));
 		check_segments(test, entry, vars[i], sizeof(int));
 		kvfree(entry);
 	}
+}
+
+/* At the time the suites run, __init memory is still there or just gone. */
+static char init_data[8] __initdata;
+
+static void __ref init_memory(struct kunit *test)
+{
+	struct kmemdump_entry *entry = translate(test, init_data, 0, 8);
+
+	if (system_state >= SYSTEM_FREEING_INITMEM) {
+		KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(entry), -EFAULT);
+		return;
+	}
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	kvfree(entry);
 }
 
 static void physical(struct kunit *test)
@@ -151,8 +293,60 @@ static void physical(struct kunit *test)
 	kfree(q);
 	kfree(p);
 
-	/* No RAM there. */
-	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(translate(test, NULL, 1ULL << 45, 64)), -EFAULT);
+	/* Nothing is there; or nothing that starts there, at least. */
+	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(translate(test, NULL, (phys_addr_t)(1ULL << 45),
+							64)), -EFAULT);
+	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(translate(test, NULL, 0, 64)), -EFAULT);
+}
+
+/* Physical memory that is no RAM: the first that the kernel knows of. */
+static struct resource *find_reserved(struct resource *parent)
+{
+	struct resource *res;
+
+	for (res = parent->child; res; res = res->sibling)
+		if (res->flags & IORESOURCE_MEM && res->start &&
+		    resource_size(res) >= PAGE_SIZE &&
+		    region_intersects(res->start, PAGE_SIZE, IORESOURCE_SYSTEM_RAM,
+				      IORES_DESC_NONE) == REGION_DISJOINT &&
+		    !strcasecmp(res->name, "reserved"))
+			return res;
+	return NULL;
+}
+
+static void reserved_memory(struct kunit *test)
+{
+	struct resource *res = find_reserved(&iomem_resource);
+	struct kmemdump_region region = { .name = "test", .size = 100 };
+	struct kmemdump_entry *entry;
+
+	if (!res)
+		kunit_skip(test, "no reserved memory on this machine");
+
+	region.phys_addr = res->start + 8;
+	entry = kmemdump_translate(&region);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	KUNIT_EXPECT_TRUE(test, entry->flags & KMEMDUMP_ENTRY_MAPPED);
+	KUNIT_EXPECT_EQ(test, entry->segments[0].phys_addr, res->start + 8);
+	KUNIT_EXPECT_TRUE(test, present(entry));
+	KUNIT_EXPECT_EQ(test, offset_in_page(entry->segments[0].virt_addr),
+			offset_in_page(res->start + 8));
+	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), -EOPNOTSUPP);
+	kmemdump_entry_free(entry);
+}
+
+/* Partly RAM, partly not. */
+static void mixed_memory(struct kunit *test)
+{
+	struct resource *res, *ram = NULL;
+
+	for (res = iomem_resource.child; res; res = res->sibling)
+		if ((res->flags & IORESOURCE_SYSTEM_RAM) == IORESOURCE_SYSTEM_RAM &&
+		    res->sibling && res->sibling->start == res->end + 1)
+			ram = res;
+	if (!ram)
+		kunit_skip(test, "nothing follows right after RAM on this machine");
+	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(translate(test, NULL, ram->end - 9, 20)), -EFAULT);
 }
 
 /* Pages of order 0 to 3 go to per-CPU lists, larger ones straight to the buddy. */
@@ -167,11 +361,11 @@ static void freed_page(struct kunit *test)
 		KUNIT_ASSERT_NE(test, p, 0);
 		entry = translate(test, (void *)p, 0, PAGE_SIZE << order);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-		KUNIT_EXPECT_TRUE(test, kmemdump_entry_present(entry));
+		KUNIT_EXPECT_TRUE(test, present(entry));
 		/* Keep this CPU from handing the pages to someone else. */
 		preempt_disable();
 		free_pages(p, order);
-		KUNIT_EXPECT_FALSE_MSG(test, kmemdump_entry_present(entry), "order %u", order);
+		KUNIT_EXPECT_FALSE_MSG(test, present(entry), "order %u", order);
 		preempt_enable();
 		kvfree(entry);
 	}
@@ -200,7 +394,7 @@ static void freed_vmalloc(struct kunit *test)
 	entry = translate(test, p, 0, 3 * PAGE_SIZE);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
 	vfree(p);
-	KUNIT_EXPECT_FALSE(test, kmemdump_entry_present(entry));
+	KUNIT_EXPECT_FALSE(test, present(entry));
 	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(translate(test, p, 0, 1)), -EFAULT);
 	kvfree(entry);
 }
@@ -209,8 +403,14 @@ static struct kunit_case translate_cases[] = {
 	KUNIT_CASE(linear),
 	KUNIT_CASE(vmalloc_segments),
 	KUNIT_CASE(large_vmalloc),
+	KUNIT_CASE(percpu),
+	KUNIT_CASE(moved_vmalloc),
+	KUNIT_CASE(moved_percpu),
 	KUNIT_CASE(kernel_image),
+	KUNIT_CASE(init_memory),
 	KUNIT_CASE(physical),
+	KUNIT_CASE(reserved_memory),
+	KUNIT_CASE(mixed_memory),
 	KUNIT_CASE(freed_page),
 	KUNIT_CASE(device_memory),
 	KUNIT_CASE(freed_vmalloc),

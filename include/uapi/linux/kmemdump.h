@@ -74,11 +74,13 @@ struct kmemdump_frame {
 #define KMEMDUMP_NT_REGIONS	0x4b4d4431
 
 #define KMEMDUMP_NAME_LEN	64	/* with its NUL */
+#define KMEMDUMP_NO_CPU		0xffffffff
 
 enum kmemdump_class {
 	KMEMDUMP_CLASS_LOG	= 0,	/* the kernel log and what reads it */
 	KMEMDUMP_CLASS_CORE	= 1,	/* other memory the kernel registered */
 	KMEMDUMP_CLASS_DRIVER	= 2,	/* what drivers and modules registered */
+	KMEMDUMP_CLASS_ADMIN	= 3,	/* symbols that the administrator named */
 };
 
 enum kmemdump_state {
@@ -115,7 +117,7 @@ struct kmemdump_note {
  * @state:		enum kmemdump_state
  * @first_segment:	index into the segment table
  * @nr_segments:	number of segments, at least 1
- * @reserved:		0
+ * @percpu_size:	bytes that each CPU has of it; 0 if it is not per-CPU
  * @size:		bytes, the sum over its segments
  * @checksum:		XXH64, seed 0, of its bytes at the time of the crash;
  *			only of a region in %KMEMDUMP_STATE_OK. It is taken before
@@ -130,7 +132,7 @@ struct kmemdump_note_region {
 	__u32	state;
 	__u32	first_segment;
 	__u32	nr_segments;
-	__u32	reserved;
+	__u32	percpu_size;
 	__u64	size;
 	__u64	checksum;
 };
@@ -140,11 +142,16 @@ struct kmemdump_note_region {
  * @vaddr:	kernel virtual address
  * @paddr:	physical address
  * @size:	bytes
+ * @cpu:	number of the CPU it belongs to, %KMEMDUMP_NO_CPU if the region is
+ *		not per-CPU
+ * @reserved:	0
  */
 struct kmemdump_note_segment {
 	__u64	vaddr;
 	__u64	paddr;
 	__u64	size;
+	__u32	cpu;
+	__u32	reserved;
 };
 
 #endif /* _UAPI_LINUX_KMEMDUMP_H */

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kmemdump: variables that are annotated with KMEMDUMP_VAR().
+ *
+ * The linker collects the annotations in a table, one in the kernel image and one
+ * in each module. So nothing has to be made global, and nothing runs for it but
+ * what is here.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#define pr_fmt(fmt) "kmemdump: " fmt
+
+#include <linux/init.h>
+#include <linux/module.h>
+
+#include "kmemdump.h"
+
+/*
+ * Register the variables that @owner, or the kernel, has annotated; what can't be
+ * is left out and told. Returns how many are registered. May sleep.
+ */
+unsigned int kmemdump_add_vars(struct kmemdump_table *table, const struct kmemdump_var *vars,
+			       unsigned int nr, struct module *owner)
+{
+	unsigned int i, done = 0;
+
+	for (i = 0; i < nr; i++) {
+		struct kmemdump_region region = {
+			.name = vars[i].name, .size = vars[i].size,
+		};
+		int ret;
+
+		kmemdump_set_addr(&region, (unsigned long)vars[i].addr, owner);
+		ret = kmemdump_add(table, &region, owner, KMEMDUMP_CLASS_DRIVER,
+				   KMEMDUMP_ENTRY_SILENT);
+		if (ret)
+			pr_warn("annotated variable %s of %s left out: %pe\n", vars[i].name,
+				owner ? module_name(owner) : "the kernel", ERR_PTR(ret));
+		else
+			done++;
+	}
+	return done;
+}
+
+static int __init kmemdump_annotation_init(void)
+{
+	kmemdump_add_vars(&kmemdump_table, __start_kmemdump_vars,
+			  __stop_kmemdump_vars - __start_kmemdump_vars, NULL);
+	return 0;
+}
+
+/* After the core set, so that its names are the first. */
+fs_initcall_sync(kmemdump_annotation_init);

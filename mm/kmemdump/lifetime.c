@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kmemdump: regions that go because their driver, module or memory goes.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#define pr_fmt(fmt) "kmemdump: " fmt
+
+#include <linux/device.h>
+#include <linux/export.h>
+#include <linux/init.h>
+#include <linux/memory.h>
+#include <linux/module.h>
+#include <linux/notifier.h>
+#include <linux/pfn.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "kmemdump.h"
+
+/* A driver */
+
+struct devres_region {
+	struct kmemdump_region	region;
+	char			name[];
+};
+
+static void release_devres(struct device *dev, void *res)
+{
+	struct devres_region *dr = res;
+
+	/* The driver may have unregistered it by hand. */
+	kmemdump_unregister_region(&dr->region);
+}
+
+/**
+ * __devm_kmemdump_register_region() - register a region until a driver unbinds
+ * @dev: device whose driver registers
+ * @region: what to carry; its @id is filled in if it was 0
+ * @owner: module that registers, %NULL for the kernel itself
+ *
+ * Use devm_kmemdump_register_region(), which passes the calling module. The region
+ * is unregistered when the driver unbinds, also after a probe that failed; devm_
+ * memory that was allocated before outlives it.
+ *
+ * Context: process context, may sleep.
+ * Return: 0, or an error of __kmemdump_register_region().
+ */
+int __devm_kmemdump_register_region(struct device *dev, struct kmemdump_region *region,
+				    struct module *owner)
+{
+	struct devres_region *dr;
+	size_t name_size;
+	int ret;
+
+	if (!region || !region->name)
+		return -EINVAL;
+
+	name_size = strnlen(region->name, KMEMDUMP_NAME_LEN) + 1;
+	dr = devres_alloc(release_devres, struct_size(dr, name, name_size), GFP_KERNEL);
+	if (!dr)
+		return -ENOMEM;
+
+	ret = kmemdump_register(region, owner, __builtin_return_address(0));
+	if (ret) {
+		devres_free(dr);
+		return ret;
+	}
+	memcpy(dr->name, region->name, name_size);
+	dr->region.name = dr->name;
+	dr->region.id = region->id;
+	devres_add(dev, dr);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(__devm_kmemdump_register_region);
+
+/* A module */
+
+/*
+ * Remove all that @mod owns. Returns how many it should have removed itself, and
+ * warns of those once. May sleep.
+ */
+unsigned int kmemdump_remove_module(struct kmemdump_table *table, struct module *mod)
+{
+	char first[KMEMDUMP_NAME_LEN];
+	struct kmemdump_entry *entry;
+	unsigned int left = 0;
+	unsigned long id;
+
+	mutex_lock(&table->lock);
+	xa_for_each(&table->regions, id, entry) {
+		if (entry->owner != mod)
+			continue;
+		if (!(entry->flags & KMEMDUMP_ENTRY_SILENT) && !left++)
+			strscpy(first, kmemdump_entry_name(entry));
+		kmemdump_remove_entry(table, entry);
+	}
+	mutex_unlock(&table->lock);
+
+	if (left)
+		pr_warn("module %s goes and has left %u regions registered, removed: %s%s\n",
+			module_name(mod), left, first, left > 1 ? ", ..." : "");
+	return left;
+}
+
+#ifdef CONFIG_MODULES
+static int module_changes(struct notifier_block *nb, unsigned long action, void *data)
+{
+	struct module *mod = data;
+
+	switch (action) {
+	case MODULE_STATE_COMING:
+		kmemdump_add_vars(&kmemdump_table, mod->kmemdump_vars, mod->num_kmemdump_vars,
+				  mod);
+		break;
+	case MODULE_STATE_GOING:
+		kmemdump_remove_module(&kmemdump_table, mod);
+		break;
+	}
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block module_nb = {
+	.notifier_call	= module_changes,
+};
+
+static int __init follow_modules(void)
+{
+	return register_module_notifier(&module_nb);
+}
+#else
+static int __init follow_modules(void)
+{
+	return 0;
+}
+#endif
+
+/* Memory */
+
+static bool overlaps(struct kmemdump_entry *entry, unsigned long start_pfn,
+		     unsigned long nr_pages)
+{
+	const struct kmemdump_segment *segs;
+	bool found = false;
+	unsigned int nr, i;
+
+	/* It must not move meanwhile. */
+	kmemdump_lock_entry(entry);
+	segs = kmemdump_entry_segments(entry, &nr);
+	for (i = 0; i < nr && !found; i++)
+		found = PHYS_PFN(segs[i].phys_addr) < start_pfn + nr_pages &&
+			PHYS_PFN(segs[i].phys_addr + segs[i].size - 1) >= start_pfn;
+	kmemdump_unlock_entry(entry);
+	return found;
+}
+
+/*
+ * Remove all regions that have a page of these, and warn of them once. Returns how
+ * many they were. May sleep.
+ */
+unsigned int kmemdump_remove_range(struct kmemdump_table *table, unsigned long start_pfn,
+				   unsigned long nr_pages)
+{
+	char first[KMEMDUMP_NAME_LEN];
+	struct kmemdump_entry *entry;
+	unsigned int gone = 0;
+	unsigned long id;
+
+	mutex_lock(&table->lock);
+	xa_for_each(&table->regions, id, entry) {
+		if (!overlaps(entry, start_pfn, nr_pages))
+			continue;
+		if (!gone++)
+			strscpy(first, kmemdump_entry_name(entry));
+		kmemdump_remove_entry(table, entry);
+	}
+	mutex_unlock(&table->lock);
+
+	if (gone)
+		pr_warn("memory goes offline and takes %u regions along: %s%s\n",
+			gone, first, gone > 1 ? ", ..." : "");
+	return gone;
+}
+
+/*
+ * Memory goes only when nobody uses it any more, so who registered it has freed
+ * it. Before the end of it, the kernel may still decide to keep the memory.
+ */
+static int __meminit memory_changes(struct notifier_block *nb, unsigned long action, void *data)
+{
+	struct memory_notify *range = data;
+
+	if (action == MEM_OFFLINE)
+		kmemdump_remove_range(&kmemdump_table, range->start_pfn, range->nr_pages);
+	return NOTIFY_OK;
+}
+
+static int __init kmemdump_lifetime_init(void)
+{
+	int ret;
+
+	ret = hotplug_memory_notifier(memory_changes, DEFAULT_CALLBACK_PRI);
+	return ret ?: follow_modules();
+}
+core_initcall(kmemdump_lifetime_init);

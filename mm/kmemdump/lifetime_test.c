@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kmemdump: KUnit tests of regions that come and go with something else.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#include <kunit/platform_device.h>
+#include <linux/completion.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/pfn.h>
+#include <linux/platform_device.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "test_backend.h"
+
+static char buffer[64];
+
+/* What the kernel image has annotated is in the live list since boot. */
+
+static int kmemdump_test_annotated = 42;
+KMEMDUMP_VAR(kmemdump_test_annotated);
+
+static char kmemdump_test_annotated_part[100];
+KMEMDUMP_VAR_SIZE(kmemdump_test_annotated_part, 10);
+
+static DEFINE_PER_CPU(int, kmemdump_test_annotated_percpu);
+KMEMDUMP_VAR(kmemdump_test_annotated_percpu);
+
+struct live {
+	bool found;
+	unsigned long addr;
+	size_t size;
+	unsigned int nr_segments;
+	u8 flags;
+};
+
+/* What the live table says of a region, which may go at any time. */
+static struct live find_live(const char *name)
+{
+	struct kmemdump_entry *entry;
+	struct live live = { };
+
+	mutex_lock(&kmemdump_table.lock);
+	entry = kmemdump_find(&kmemdump_table, name);
+	if (entry) {
+		live.found = true;
+		live.size = kmemdump_entry_size(entry);
+		live.addr = kmemdump_entry_segments(entry, &live.nr_segments)->virt_addr;
+		live.flags = entry->flags;
+	}
+	mutex_unlock(&kmemdump_table.lock);
+	return live;
+}
+
+static void annotated(struct kunit *test)
+{
+	struct live live = find_live("kmemdump_test_annotated");
+
+	KUNIT_ASSERT_TRUE(test, live.found);
+	KUNIT_EXPECT_EQ(test, live.addr, (unsigned long)&kmemdump_test_annotated);
+	KUNIT_EXPECT_EQ(test, live.size, sizeof(kmemdump_test_annotated));
+
+	live = find_live("kmemdump_test_annotated_part");
+	KUNIT_ASSERT_TRUE(test, live.found);
+	KUNIT_EXPECT_EQ(test, live.addr, (unsigned long)kmemdump_test_annotated_part);
+	KUNIT_EXPECT_EQ(test, live.size, 10);
+
+	live = find_live("kmemdump_test_annotated_percpu");
+	KUNIT_ASSERT_TRUE(test, live.found);
+	KUNIT_EXPECT_EQ(test, live.size, num_possible_cpus() * sizeof(int));
+	KUNIT_EXPECT_TRUE(test, live.flags & KMEMDUMP_ENTRY_PERCPU);
+}
+
+/* A bad annotation costs no other one. */
+static void bad_annotations(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	static const struct kmemdump_var vars[] = {
+		{ "good", buffer, sizeof(buffer) },
+		{ "zero size", buffer, 0 },
+		{ "good", buffer, sizeof(buffer) },
+		{ "", buffer, sizeof(buffer) },
+		{ NULL, buffer, sizeof(buffer) },
+		{ "user", (void *)0x400000UL, 1 },
+		{ "last", buffer, 1 },
+	};
+
+	KUNIT_EXPECT_EQ(test, kmemdump_add_vars(table, vars, ARRAY_SIZE(vars), NULL), 2);
+	KUNIT_EXPECT_EQ(test, kmemdump_add_vars(table, NULL, 0, NULL), 0);
+	mutex_lock(&table->lock);
+	KUNIT_EXPECT_NOT_NULL(test, kmemdump_find(table, "good"));
+	KUNIT_EXPECT_NOT_NULL(test, kmemdump_find(table, "last"));
+	mutex_unlock(&table->lock);
+}
+
+#ifdef CONFIG_MODULES
+static void add_owned(struct kunit *test, struct kmemdump_table *table, const char *name,
+		      struct module *owner, u8 flags)
+{
+	struct kmemdump_region region = { .name = name, .virt_addr = buffer, .size = 8 };
+
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &region, owner, KMEMDUMP_CLASS_DRIVER, flags),
+			0);
+}
+
+static void module_goes(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct module *mod = kunit_kcalloc(test, 2, sizeof(*mod), GFP_KERNEL);
+	struct kmemdump_entry *entry;
+
+	KUNIT_ASSERT_NOT_NULL(test, mod);
+	strscpy(mod[0].name, "going");
+	strscpy(mod[1].name, "staying");
+	add_owned(test, table, "left a", &mod[0], 0);
+	add_owned(test, table, "other", &mod[1], 0);
+	add_owned(test, table, "kernel", NULL, 0);
+	add_owned(test, table, "left b", &mod[0], 0);
+	add_owned(test, table, "annotated", &mod[0], KMEMDUMP_ENTRY_SILENT);
+
+	mutex_lock(&table->lock);
+	entry = kmemdump_find(table, "left a");
+	KUNIT_EXPECT_STREQ(test, kmemdump_entry_owner(entry), "going");
+	mutex_unlock(&table->lock);
+
+	KUNIT_EXPECT_EQ(test, kmemdump_remove_module(table, &mod[0]), 2);
+	KUNIT_EXPECT_EQ(test, table->nr_regions, 2);
+	KUNIT_EXPECT_EQ(test, kmemdump_remove_module(table, &mod[0]), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_remove_module(table, &mod[1]), 1);
+	KUNIT_EXPECT_EQ(test, table->nr_regions, 1);
+}
+#else
+static void module_goes(struct kunit *test)
+{
+	kunit_skip(test, "this kernel has no modules");
+}
+#endif
+
+static void memory_goes(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct page *page = alloc_pages(GFP_KERNEL, 2);
+	unsigned long pfn = page_to_pfn(page);
+	void *p = page_address(page);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	kmemdump_test_add(test, table, "before", p, PAGE_SIZE, 0);
+	kmemdump_test_add(test, table, "first byte", p + 2 * PAGE_SIZE - 1, 2, 0);
+	kmemdump_test_add(test, table, "within", p + 2 * PAGE_SIZE, 10, 0);
+	kmemdump_test_add(test, table, "last byte", p + 3 * PAGE_SIZE - 1, 1, 0);
+	kmemdump_test_add(test, table, "all", p, 4 * PAGE_SIZE, 0);
+	kmemdump_test_add(test, table, "after", p + 3 * PAGE_SIZE, 1, 0);
+
+	KUNIT_EXPECT_EQ(test, kmemdump_remove_range(table, pfn + 2, 1), 4);
+	mutex_lock(&table->lock);
+	KUNIT_EXPECT_NOT_NULL(test, kmemdump_find(table, "before"));
+	KUNIT_EXPECT_NOT_NULL(test, kmemdump_find(table, "after"));
+	mutex_unlock(&table->lock);
+	KUNIT_EXPECT_EQ(test, kmemdump_remove_range(table, pfn + 2, 1), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_remove_range(table, pfn, 4), 2);
+	__free_pages(page, 2);
+}
+
+/* A driver of a real platform device, which waits for another one to be there. */
+
+static struct {
+	bool ready;
+	unsigned int probes;
+	bool in_list;		/* while probe was running */
+	int ret;
+	struct completion bound;
+	struct completion deferred;
+} drv;
+
+static int provider_probe(struct platform_device *pdev)
+{
+	struct kmemdump_region region = { .name = "kunit_devm", .size = 32 };
+
+	drv.probes++;
+	region.virt_addr = devm_kzalloc(&pdev->dev, 32, GFP_KERNEL);
+	if (!region.virt_addr)
+		return -ENOMEM;
+	drv.ret = devm_kmemdump_register_region(&pdev->dev, &region);
+	if (drv.ret)
+		return drv.ret;
+	drv.in_list = find_live("kunit_devm").found;
+	if (!drv.ready) {
+		complete(&drv.deferred);
+		return -EPROBE_DEFER;
+	}
+	return 0;
+}
+
+static struct platform_driver provider = {
+	.probe		= provider_probe,
+	.driver.name	= "kmemdump-kunit",
+};
+
+static int supplier_probe(struct platform_device *pdev)
+{
+	drv.ready = true;
+	return 0;
+}
+
+static struct platform_driver supplier = {
+	.probe		= supplier_probe,
+	.driver.name	= "kmemdump-kunit-supplier",
+};
+
+static void make_device(struct kunit *test, const char *name, struct platform_device **pdev)
+{
+	*pdev = kunit_platform_device_alloc(test, name, PLATFORM_DEVID_NONE);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, *pdev);
+}
+
+static void driver_unbinds(struct kunit *test)
+{
+	struct platform_device *pdev, *other;
+
+	memset(&drv, 0, sizeof(drv));
+	init_completion(&drv.bound);
+	init_completion(&drv.deferred);
+	make_device(test, "kmemdump-kunit", &pdev);
+	make_device(test, "kmemdump-kunit-supplier", &other);
+	KUNIT_ASSERT_EQ(test, kunit_platform_device_add(test, pdev), 0);
+	KUNIT_ASSERT_EQ(test, kunit_platform_driver_register(test, &provider), 0);
+
+	/* The probe has registered and was deferred, so the region is gone again. */
+	KUNIT_ASSERT_NE(test, wait_for_completion_timeout(&drv.deferred, 10 * HZ), 0);
+	wait_for_device_probe();
+	KUNIT_EXPECT_EQ(test, drv.ret, 0);
+	KUNIT_EXPECT_TRUE(test, drv.in_list);
+	KUNIT_EXPECT_FALSE(test, find_live("kunit_devm").found);
+
+	/* When what it waits for is there, the driver core tries it again. */
+	KUNIT_ASSERT_EQ(test, kunit_platform_device_prepare_wait_for_probe(test, pdev,
+									   &drv.bound), 0);
+	KUNIT_ASSERT_EQ(test, kunit_platform_driver_register(test, &supplier), 0);
+	KUNIT_ASSERT_EQ(test, kunit_platform_device_add(test, other), 0);
+	KUNIT_ASSERT_NE(test, wait_for_completion_timeout(&drv.bound, 10 * HZ), 0);
+	KUNIT_EXPECT_GE(test, drv.probes, 2);
+	KUNIT_EXPECT_TRUE(test, find_live("kunit_devm").found);
+
+	device_release_driver(&pdev->dev);
+	KUNIT_EXPECT_FALSE(test, find_live("kunit_devm").found);
+}
+
+static void devm_refuses(struct kunit *test)
+{
+	struct kmemdump_region region = { .name = "kunit_devm", .virt_addr = buffer };
+	struct platform_device *pdev;
+
+	make_device(test, "kmemdump-kunit-bad", &pdev);
+	KUNIT_EXPECT_EQ(test, devm_kmemdump_register_region(&pdev->dev, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, devm_kmemdump_register_region(&pdev->dev, &region), -EINVAL);
+	region.name = NULL;
+	KUNIT_EXPECT_EQ(test, devm_kmemdump_register_region(&pdev->dev, &region), -EINVAL);
+}
+
+static struct kunit_case lifetime_cases[] = {
+	KUNIT_CASE(annotated),
+	KUNIT_CASE(bad_annotations),
+	KUNIT_CASE(module_goes),
+	KUNIT_CASE(memory_goes),
+	KUNIT_CASE(driver_unbinds),
+	KUNIT_CASE(devm_refuses),
+	{}
+};
+
+static struct kunit_suite lifetime_suite = {
+	.name		= "kmemdump-lifetime",
+	.test_cases	= lifetime_cases,
+};
+
+kunit_test_suite(lifetime_suite);
+
+MODULE_LICENSE("GPL");
