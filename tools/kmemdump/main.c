@@ -14,7 +14,8 @@
 static const char usage_text[] =
 	"usage: kmemdump list DUMP                  the regions in it\n"
 	"       kmemdump show [-x|-r] DUMP REGION   what one holds: text, or hex if it is none\n"
-	"                                           (-x: hex, -r: raw bytes)\n"
+	"                                           (-x: hex, -r: raw bytes);\n"
+	"                                           REGION@N: CPU N's part of a per-CPU one\n"
 	"       kmemdump log DUMP                   the kernel log\n"
 	"       kmemdump check DUMP                 is it whole and undamaged?\n"
 	"\n"
@@ -54,10 +55,11 @@ static int list(const char *path)
 	for (size_t i = 0; i < dump.nr_regions; i++) {
 		const struct region *r = &dump.regions[i];
 
-		printf("%-10u %-7s %-8s 0x%016llx 0x%016llx %12llu %4u %-16s %s\n", r->id,
+		printf("%-10u %-7s %-8s 0x%016llx 0x%016llx %12llu %4u %-16s %s%s\n", r->id,
 		       region_class_name(r->class), region_state_name(r->state),
 		       (unsigned long long)r->vaddr, (unsigned long long)r->paddr,
-		       (unsigned long long)r->size, r->nr_segments, r->owner, r->name);
+		       (unsigned long long)r->size, r->nr_segments, r->owner, r->name,
+		       r->percpu_size ? "@CPU" : "");
 		if (r->state != REGION_OK)
 			status = EXIT_DAMAGED;
 	}
@@ -88,18 +90,72 @@ static void print_hex(const unsigned char *data, size_t len)
 	}
 }
 
+static const struct region *find_region(const struct dump *dump, const char *name, size_t len)
+{
+	for (size_t i = 0; i < dump->nr_regions; i++) {
+		const struct region *r = &dump->regions[i];
+
+		if (strlen(r->name) == len && !memcmp(r->name, name, len))
+			return r;
+	}
+	return NULL;
+}
+
+/*
+ * Find the region @name, or that part of a per-CPU one which "name@cpu" asks
+ * for. It has bytes from *@start to *@end then.
+ */
+static const struct region *find_part(const struct dump *dump, const char *name,
+				      uint64_t *start, uint64_t *end)
+{
+	const struct region *region = find_region(dump, name, strlen(name));
+	const char *at = strrchr(name, '@');
+	unsigned long cpu;
+	char *rest;
+
+	*start = 0;
+	if (region) {
+		*end = region->size;
+		return region;
+	}
+	if (!at || at[1] < '0' || at[1] > '9')
+		return NULL;
+	region = find_region(dump, name, at - name);
+	errno = 0;
+	cpu = strtoul(at + 1, &rest, 10);
+	if (!region || *rest || errno || cpu >= KMEMDUMP_NO_CPU ||
+	    !region_find_cpu(&dump->core, region, cpu, start))
+		return NULL;
+	*end = *start + region->percpu_size;
+	return region;
+}
+
+static void print_data(const unsigned char *data, size_t len, char format)
+{
+	size_t text = len;
+
+	while (text && !data[text - 1])
+		text--;
+	if (format == 'r') {
+		fwrite(data, 1, len, stdout);
+	} else if (format == 'x' || !is_text(data, text)) {
+		print_hex(data, len);
+	} else {
+		fwrite(data, 1, text, stdout);
+		putchar('\n');
+	}
+}
+
 static int show(const char *path, const char *name, char format)
 {
-	const struct region *region = NULL;
+	const struct region *region;
 	int status = EXIT_GOOD;
+	uint64_t start, end, len;
 	unsigned char *data;
 	struct dump dump;
-	size_t len, text;
 
 	open_dump(&dump, path, true);
-	for (size_t i = 0; i < dump.nr_regions; i++)
-		if (!strcmp(dump.regions[i].name, name))
-			region = &dump.regions[i];
+	region = find_part(&dump, name, &start, &end);
 	if (!region)
 		die("%s: has no region %s", path, name);
 	if (!region->have)
@@ -112,16 +168,11 @@ static int show(const char *path, const char *name, char format)
 
 	data = xmalloc(region->size);
 	len = region_read(&dump.core, region, data);
-	for (text = len; text && !data[text - 1]; text--)
-		;
-	if (format == 'r') {
-		fwrite(data, 1, len, stdout);
-	} else if (format == 'x' || !is_text(data, text)) {
-		print_hex(data, len);
-	} else {
-		fwrite(data, 1, text, stdout);
-		putchar('\n');
-	}
+	if (len > end)
+		len = end;
+	if (start && start >= len)
+		die("%s: has nothing of %s", path, name);
+	print_data(data + start, len - start, format);
 	free(data);
 	close_dump(&dump);
 	return status;

@@ -112,6 +112,7 @@ struct region {
 	uint64_t paddr;
 	uint32_t first_segment;
 	uint32_t nr_segments;
+	uint64_t percpu_size;	/* what each CPU has of it; 0: not per-CPU */
 	uint64_t checksum;
 	uint64_t have;		/* bytes of it that are in the dump */
 	enum region_state state;
@@ -119,6 +120,8 @@ struct region {
 
 size_t regions_load(const struct core *core, struct region **regions);
 uint64_t region_read(const struct core *core, const struct region *region, void *buf);
+bool region_find_cpu(const struct core *core, const struct region *region, uint32_t cpu,
+		     uint64_t *offset);
 const char *region_state_name(enum region_state state);
 const char *region_class_name(uint32_t class);
 

@@ -66,6 +66,7 @@ static struct kmemdump_note_segment get_segment(const struct core *core, const s
 		.vaddr = core_u64(core, p + offsetof(struct kmemdump_note_segment, vaddr)),
 		.paddr = core_u64(core, p + offsetof(struct kmemdump_note_segment, paddr)),
 		.size = core_u64(core, p + offsetof(struct kmemdump_note_segment, size)),
+		.cpu = core_u32(core, p + offsetof(struct kmemdump_note_segment, cpu)),
 	};
 }
 
@@ -83,6 +84,7 @@ static bool parse_region(const struct core *core, const struct tables *t, size_t
 		.size		= core_u64(core, &raw.size),
 		.first_segment	= core_u32(core, &raw.first_segment),
 		.nr_segments	= core_u32(core, &raw.nr_segments),
+		.percpu_size	= core_u32(core, &raw.percpu_size),
 		.checksum	= core_u64(core, &raw.checksum),
 	};
 	copy_name(region->name, raw.name);
@@ -110,7 +112,7 @@ static bool parse_region(const struct core *core, const struct tables *t, size_t
 	seg = get_segment(core, t, region->first_segment);
 	region->vaddr = seg.vaddr;
 	region->paddr = seg.paddr;
-	return sum == region->size;
+	return sum == region->size && (!region->percpu_size || !(sum % region->percpu_size));
 }
 
 /*
@@ -218,6 +220,27 @@ uint64_t region_read(const struct core *core, const struct region *region, void 
 	return walk_region(core, region, buf, NULL, &have);
 }
 
+/* Where what @cpu has of a per-CPU region starts in it. */
+bool region_find_cpu(const struct core *core, const struct region *region, uint32_t cpu,
+		     uint64_t *offset)
+{
+	uint64_t sum = 0;
+	struct tables t;
+
+	if (!region->percpu_size || !find_tables(core, &t))
+		return false;
+	for (uint32_t i = 0; i < region->nr_segments; i++) {
+		struct kmemdump_note_segment seg = get_segment(core, &t, region->first_segment + i);
+
+		if (seg.cpu == cpu) {
+			*offset = sum;
+			return region->percpu_size <= region->size - sum;
+		}
+		sum += seg.size;
+	}
+	return false;
+}
+
 const char *region_state_name(enum region_state state)
 {
 	static const char * const names[] = {
@@ -238,6 +261,7 @@ const char *region_class_name(uint32_t class)
 		[KMEMDUMP_CLASS_LOG]	= "log",
 		[KMEMDUMP_CLASS_CORE]	= "core",
 		[KMEMDUMP_CLASS_DRIVER]	= "driver",
+		[KMEMDUMP_CLASS_ADMIN]	= "admin",
 	};
 
 	return class < sizeof(names) / sizeof(*names) ? names[class] : "unknown";
