@@ -5,20 +5,26 @@
 RUN := tools/testing/kmemdump/run.py
 
 help:
-	@echo 'make demo    build a kernel, crash it in QEMU, print what was saved'
-	@echo 'make check   run all tests; CASES="story torn" runs only those files'
-	@echo 'make tree    leave a kernel tree with kmemdump, and say where'
-	@echo 'make clean   remove everything that was built or cached'
+	@echo 'make demo         build a kernel, crash it in QEMU, print what was saved'
+	@echo 'make check        run all tests; CASES="story torn" runs only those files'
+	@echo 'make check-debug  run the suites and storms with KASAN, lockdep and others, and with KCSAN'
+	@echo 'make coverage     which lines of mm/kmemdump the KUnit suites run'
+	@echo 'make bench        print what things cost; PARTS="registration" runs only those'
+	@echo 'make tree         leave a kernel tree with kmemdump, and say where'
+	@echo 'make clean        remove everything that was built or cached'
 
-demo tree clean: python3
+demo tree clean coverage: python3
 	@$(RUN) $@
 
-check: python3
-	@$(RUN) check $(CASES)
+check check-debug: python3
+	@$(RUN) $@ $(CASES)
+
+bench: python3
+	@$(RUN) bench $(PARTS)
 
 # The harness installs whatever else it needs.
 python3:
 	@command -v git >/dev/null && command -v python3 >/dev/null || \
 		{ apt-get update && apt-get install -y --no-install-recommends git python3; }
 
-.PHONY: help demo tree clean check python3
+.PHONY: help demo tree clean coverage check check-debug bench python3

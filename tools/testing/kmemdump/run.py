@@ -36,6 +36,26 @@ def check(args):
     return runner.run(Lab(), args.cases)
 
 
+def check_debug(args):
+    host.install(PACKAGES + CHECK_PACKAGES)
+    from harness import runner
+    from harness.lab import Lab
+    return runner.run(Lab(), args.cases, "debug")
+
+
+def coverage(_args):
+    host.install(PACKAGES)
+    from harness import coverage as gcov
+    gcov.run()
+
+
+def bench(args):
+    host.install(PACKAGES)
+    from harness import bench as benchmarks
+    from harness.lab import Lab
+    benchmarks.run(Lab(), args.parts)
+
+
 def clean(_args):
     subprocess.run(["make", "-s", "-C", str(REPO / "tools/kmemdump"), "clean"], check=False)
     if CACHE.exists():
@@ -49,11 +69,16 @@ def main():
     for function, text in ((tree, "lay this repository on a kernel tree"),
                            (demo, "crash a kernel and read what it left"),
                            (check, "run the tests"),
+                           (check_debug, "run tests on kernels that look for errors"),
+                           (coverage, "show which lines the KUnit suites run"),
+                           (bench, "run the benchmarks"),
                            (clean, "remove everything that was built or cached")):
-        command = commands.add_parser(function.__name__, help=text)
+        command = commands.add_parser(function.__name__.replace("_", "-"), help=text)
         command.set_defaults(function=function)
-        if function is check:
-            command.add_argument("cases", nargs="*", help="files of cases/, without .py")
+        if function in (check, check_debug):
+            command.add_argument("cases", nargs="*", help="files of tests, without .py")
+        if function is bench:
+            command.add_argument("parts", nargs="*", help="parts of the benchmark")
     args = parser.parse_args()
     host.main_guard(lambda: args.function(args))
 

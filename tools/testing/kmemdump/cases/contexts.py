@@ -39,9 +39,21 @@ def test_oops(lab):
 
 def test_another_cpu_holds_the_lock(lab):
     dump, console = _crash(lab, "lock", "while another CPU holds the registration lock")
-    expect("8 regions" not in console, "the regions of the module, too", console)
     out = lab.reader("list", dump, status=1)
     expect(" hang" in out, "the region that is just being registered", out)
+    _whole(lab, dump)
+
+
+def test_another_cpu_detaches_a_backend(lab):
+    _whole(lab, _crash(lab, "detach", "while another CPU detaches a backend")[0])
+
+
+def test_backend_goes_in_the_panic(lab):
+    """What other callbacks of a panic do to backends costs no dump."""
+    dump, console = _crash(lab, "self_detach", "a backend goes in the panic")
+    expect("test-bad: dump failed after 0 of" in console, "the failure of that backend", console)
+    expect("test-hang: " in console and " regions left to it, 0 not carried" in console,
+           "a word on the other one", console)
     _whole(lab, dump)
 
 

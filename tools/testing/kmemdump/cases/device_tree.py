@@ -22,6 +22,15 @@ NODE = """
 			record-size = <0x20000>;
 			kmemdump-size = <0x321000>;
 		};
+
+		firmware@52000000 {
+			reg = <0 0x52000000 0 0x100000>;
+			no-map;
+		};
+
+		shared@53000000 {
+			reg = <0 0x53000000 0 0x100000>;
+		};
 	};
 };
 """
@@ -67,6 +76,31 @@ def test_story_on_arm64(lab):
     expect(re.search("Machine: +AArch64", machine), "an ELF core of arm64", machine)
 
 
+RAM = 0x40000000
+
+
+def test_reserved_memory_on_arm64(lab):
+    """Memory that is not in the linear map, and reserved memory that is."""
+    kernel = Kernel(lab.tree, Board("arm64-ramoops"))
+    modules = kernel.out_of_tree("test", sorted((host.HERE / "modules").glob("*.c")))
+    for name, phys in (("no-map", 0x52000100), ("reserved", 0x53000f80)):
+        files = {"/root/kmemdump_provider.ko": modules / "kmemdump_provider.ko"}
+        text = f"{name} memory, written by the host"
+        with Guest(kernel, files, dtb=_dtb(kernel.board, lab.dumps / "arm64-dtb")) as guest:
+            with guest.ram() as ram:
+                ram[phys - RAM:phys - RAM + len(text)] = text.encode()
+            guest.run(f"insmod kmemdump_provider.ko phys={phys} phys_size=8192")
+            guest.crash()
+            dump = lab.fetch_record(guest, f"arm64-{name}")
+        expect("complete record" in lab.reader("check", dump), "a whole record")
+        shown = lab.reader("show", "-r", dump, "physical")
+        expect(shown.startswith(text), f"what the host has written to {name} memory", shown[:200])
+        for cpu in range(kernel.board.cpus):
+            shown = lab.reader("show", dump, f"annotated_percpu@{cpu}")
+            expect(shown == f"static of CPU {cpu}\n", "a per-CPU variable of a module", shown)
+
+
 def test_kunit_on_arm64_each(lab, results):
     from harness.suites import run_suites
-    run_suites(Kernel(lab.tree, Board("arm64-ramoops")), results, "arm64 ")
+    kernel = Kernel(lab.tree, Board("arm64-ramoops"))
+    run_suites(kernel, results, "arm64 ", dtb=_dtb(kernel.board, lab.dumps / "arm64-dtb"))

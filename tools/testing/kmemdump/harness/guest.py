@@ -20,6 +20,7 @@ from .host import HERE, LOGS, Failed
 PROMPT = re.compile(r"(?:^|\n)guest:(\d+)# $")
 BOOTED = re.compile(r"\nguest: booted\n")
 NOISE = re.compile(r"\r|\x1b\[[0-9;]*[A-Za-z]")
+HALF_ESCAPE = re.compile(r"(?:\x1b(?:\[[0-9;]*)?)?\Z")
 DISK_MIB = 64
 
 
@@ -47,10 +48,12 @@ def _initramfs(kernel, work, files):
 class Guest:
     """A running guest. Its RAM is a file that the host may look into and change."""
 
-    def __init__(self, kernel, files=None, append="", cpus=None, dtb=None):
+    def __init__(self, kernel, files=None, append="", cpus=None, dtb=None, memory_mib=None,
+                 devices=(), icount=False, timeout=120):
         self.board = board = kernel.board
+        memory_mib = memory_mib or board.memory_mib
         base = "/dev/shm" if os.access("/dev/shm", os.W_OK) and \
-            shutil.disk_usage("/dev/shm").free > (board.memory_mib + 256) << 20 else None
+            shutil.disk_usage("/dev/shm").free > (memory_mib + 256) << 20 else None
         self.work = Path(tempfile.mkdtemp(prefix="kmemdump-", dir=base))
         self.text = ""
         self._more = threading.Condition()
@@ -59,21 +62,25 @@ class Guest:
         with self.disk.open("wb") as out:
             out.truncate(DISK_MIB << 20)
         initrd = _initramfs(kernel, self.work, files or {})
-        self.cmd = [*board.qemu, "-m", str(board.memory_mib), "-smp", f"sockets={cpus or board.cpus}",
-                    "-object", f"memory-backend-file,id=ram,size={board.memory_mib}M,"
+        self.cmd = [*board.qemu, "-m", str(memory_mib), "-smp", f"sockets={cpus or board.cpus}",
+                    "-object", f"memory-backend-file,id=ram,size={memory_mib}M,"
                                f"mem-path={self.work / 'ram'},share=on",
                     "-kernel", str(kernel.image), "-initrd", str(initrd),
                     "-append", f"{board.append} {append}",
                     "-drive", f"file={self.disk},format=raw,if=virtio",
                     "-serial", "stdio", "-display", "none", "-monitor", "none",
-                    "-qmp", f"unix:{self.work / 'qmp'},server=on,wait=off", "-nodefaults"]
+                    "-qmp", f"unix:{self.work / 'qmp'},server=on,wait=off", "-nodefaults", *devices]
         if dtb:
             self.cmd += ["-dtb", str(dtb)]
+        if icount:
+            # The guest's clock counts instructions then, one a nanosecond.
+            self.cmd = [arg.replace("thread=multi", "thread=single") for arg in self.cmd]
+            self.cmd += ["-icount", "shift=0,sleep=off"]
         self.proc = subprocess.Popen(self.cmd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                      stderr=subprocess.STDOUT)
         threading.Thread(target=self._read, daemon=True).start()
         try:
-            self.wait_prompt()
+            self.wait_prompt(timeout=timeout)
         except BaseException:
             self.close()
             raise
@@ -90,13 +97,18 @@ class Guest:
         shutil.rmtree(self.work, ignore_errors=True)
 
     def _read(self):
+        rest = ""
         while True:
             data = os.read(self.proc.stdout.fileno(), 65536)
             with self._more:
                 if not data:
                     self._closed = True
                 else:
-                    self.text = NOISE.sub("", self.text + data.decode(errors="replace"))
+                    # The text may only grow, so half an escape sequence has to wait.
+                    more = rest + data.decode(errors="replace")
+                    cut = HALF_ESCAPE.search(more).start()
+                    rest = more[cut:]
+                    self.text += NOISE.sub("", more[:cut])
                 self._more.notify_all()
             if not data:
                 return

@@ -4,12 +4,18 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 
 from . import host
 from .host import CACHE, HERE, JOBS, REPO, Failed
 
+
+# What is ours in the output of a compiler that also sees other files. Not ram_core.c:
+# sparse has eight warnings about the pristine one.
+OURS = re.compile(r"(mm/kmemdump/\w+\.[ch]|kmemdump\w*\.[ch]|fs/pstore/(ram|platform|inode)\.c)"
+                  r":\d+:.*(warning|error)", re.I)
 
 
 class Board:
@@ -21,14 +27,24 @@ class Board:
         self.__dict__.update(data)
 
 
+def _options(text):
+    """The options that lines of a configuration set or leave out: name -> line."""
+    return {match[1]: match[0] for match in
+            re.finditer(r"^(?:# )?(CONFIG_\w+)(?:=.*| is not set)$", text, re.M)}
+
+
 class Kernel:
-    def __init__(self, tree, board):
+    """The kernel of a board; a variant has a fragment of its own on top of the board's."""
+
+    def __init__(self, tree, board, variant=None):
         self.tree = tree
         self.board = board
-        self.build_dir = tree.dir / board.config
+        self.name = "-".join(filter(None, (board.config, variant)))
+        self.build_dir = tree.dir / self.name
         self.vmlinux = self.build_dir / "vmlinux"
         self.image = self.build_dir / board.image
-        self.fragments = [HERE / "configs" / f"{name}.config" for name in ("common", board.config)]
+        names = filter(None, ("common", board.config, variant))
+        self.fragments = [HERE / "configs" / f"{name}.config" for name in names]
 
     def env(self):
         return dict(os.environ, CCACHE_DIR=str(CACHE / "ccache"), KBUILD_BUILD_TIMESTAMP="",
@@ -39,10 +55,10 @@ class Kernel:
                 f"ARCH={self.board.arch}", f"CROSS_COMPILE={self.board.cross}",
                 f"CC=ccache {self.board.cross}gcc", *args]
 
-    def configure(self, undone=()):
-        """Lay the fragments on tinyconfig, and check that every line of them took,
-        but for those that a later fragment has @undone."""
-        fragment = "".join(path.read_text() for path in self.fragments)
+    def configure(self):
+        """Lay the fragments on tinyconfig, and check that every line of them took."""
+        wanted = _options("".join(path.read_text() for path in self.fragments))
+        fragment = "".join(f"{line}\n" for line in wanted.values())
         digest = hashlib.sha256(fragment.encode())
         for path in sorted([*REPO.glob("**/Kconfig"), *self.tree.patches.iterdir()]):
             digest.update(path.read_bytes())
@@ -51,14 +67,14 @@ class Kernel:
             return
         self.build_dir.mkdir(parents=True, exist_ok=True)
         config = self.build_dir / ".config"
-        log = f"config-{self.board.config}"
+        log = f"config-{self.name}"
         host.step("configuring the kernel", self.make_args("tinyconfig"), log, env=self.env())
         with config.open("a") as out:
             out.write(fragment)
         host.step("settling the configuration", self.make_args("olddefconfig"), log, env=self.env())
-        have = set(config.read_text().splitlines())
-        lost = [line for line in fragment.splitlines()
-                if line.startswith("CONFIG_") and line not in have and line not in undone]
+        have = _options(config.read_text())
+        lost = [line for name, line in wanted.items()
+                if have.get(name, f"# {name} is not set") != line]
         if lost:
             raise Failed(f"the kernel did not take these lines of {config}: " + ", ".join(lost))
         stamp.write_text(digest.hexdigest())
@@ -71,12 +87,19 @@ class Kernel:
         expect = None
         if cold:
             expect = int(memory.read_text()) if memory.exists() else 1500
-        steps = host.step(f"building the kernel of {self.board.name}",
+        steps = host.step(f"building the kernel {self.name}",
                           self.make_args(self.board.image.split("/")[-1], "modules"),
-                          f"build-{self.board.config}", expect, r"^  [A-Z]+ ", env=self.env())
+                          f"build-{self.name}", expect, r"^  [A-Z]+ ", env=self.env())
         if cold:
             memory.write_text(str(steps))
         return self
+
+    def compile(self, *targets):
+        """Build @targets; the process, and what the compiler says of our files."""
+        proc = subprocess.run(self.make_args(*targets), capture_output=True, text=True,
+                              env=self.env())
+        return proc, "\n".join(line for line in (proc.stdout + proc.stderr).splitlines()
+                               if OURS.search(line))
 
     def module(self, path):
         """A module that was built in the tree."""

@@ -38,9 +38,9 @@ class Lab:
         return self.kernel.module("samples/kmemdump/kmemdump_test.ko")
 
     @cached_property
-    def crash_module(self):
-        folder = self.kernel.out_of_tree("crash", [HERE / "modules/kmemdump_crash.c"])
-        return folder / "kmemdump_crash.ko"
+    def test_modules(self):
+        """The folder of the built test modules."""
+        return self.kernel.out_of_tree("test", sorted((HERE / "modules").glob("*.c")))
 
     @cached_property
     def reader_path(self):
@@ -48,8 +48,8 @@ class Lab:
 
     def guest(self, area="0x400000", append="", **kwargs):
         """A guest with the test modules in /root and a kmemdump area of @area bytes."""
-        files = {"/root/kmemdump_test.ko": self.sample,
-                 "/root/kmemdump_crash.ko": self.crash_module}
+        files = {"/root/kmemdump_test.ko": self.sample}
+        files |= {f"/root/{path.name}": path for path in self.test_modules.glob("*.ko")}
         return Guest(self.kernel, files, f"{PARAM}{area} {append}", **kwargs)
 
     def fetch_record(self, guest, name):
@@ -59,6 +59,11 @@ class Lab:
         folder = guest.fetch("/tmp/out", self.dumps / name)
         guest.run("rm -r /tmp/out")
         return folder / RECORD
+
+    def listing(self, guest):
+        """The regions in debugfs: name -> the columns before it."""
+        rows = guest.run("cat /sys/kernel/debug/kmemdump/regions").splitlines()[1:]
+        return {row.rsplit("\t", 1)[1]: row.split("\t")[:-1] for row in rows}
 
     def crash_in(self, name, mode, area="0x400000", append="", options="", **kwargs):
         """Boot, crash in the way of @mode of the crash module; dump and console text."""

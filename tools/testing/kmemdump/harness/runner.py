@@ -11,7 +11,8 @@ from .lab import Skipped
 
 
 class Results:
-    def __init__(self):
+    def __init__(self, quiet=False):
+        self.say = (lambda text: None) if quiet else say
         self.passed = 0
         self.failed = []
         self.skipped = []
@@ -20,14 +21,14 @@ class Results:
         took = f" ({seconds:.1f} s)" if seconds is not None else ""
         if skip is not None:
             self.skipped.append((name, skip))
-            say(f"skip {name}: {skip}")
+            self.say(f"skip {name}: {skip}")
         elif error is not None:
             self.failed.append(name)
-            say(f"FAIL {name}{took}\n" + "\n".join(f"    {line}" for line in
+            self.say(f"FAIL {name}{took}\n" + "\n".join(f"    {line}" for line in
                                                     str(error).splitlines()))
         else:
             self.passed += 1
-            say(f"ok   {name}{took}")
+            self.say(f"ok   {name}{took}")
 
     def summary(self):
         for name in self.failed:
@@ -48,10 +49,10 @@ def _load(path):
     return module
 
 
-def run(lab, only=None):
-    """Run every function test_* of every file in cases/; or of those named in @only."""
+def run(lab, only=None, folder="cases"):
+    """Run every function test_* of every file in @folder; or of those named in @only."""
     results = Results()
-    for path in sorted((HERE / "cases").glob("*.py")):
+    for path in sorted((HERE / folder).glob("*.py")):
         if only and path.stem not in only:
             continue
         say(f"--- {path.stem}")

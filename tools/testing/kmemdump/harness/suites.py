@@ -8,12 +8,20 @@ from .guest import Guest
 from .host import Failed
 from .lab import expect
 
-SUITES = {"kmemdump-core", "kmemdump-translate", "kmemdump-elfcore", "kmemdump-serialize"}
+SUITES = {f"kmemdump-{name}" for name in ("core", "translate", "lifetime", "backend", "symbols",
+                                          "elfcore", "serialize")}
+# Benchmarks are suites, too, but nothing to run among tests.
+BOOT = "kunit.enable=1 kunit.filter=speed>very_slow loglevel=7"
 
 
-def run_suites(kernel, results, prefix=""):
-    with Guest(kernel, append="kunit.enable=1 loglevel=7") as guest:
+def run_suites(kernel, results, prefix="", **kwargs):
+    with Guest(kernel, append=BOOT, **kwargs) as guest:
         text = guest.text
+    count(text, results, prefix)
+
+
+def count(text, results, prefix=""):
+    """Count each test of the suites in the console text of a guest."""
     expect(not re.search(r"\bBUG:|\bWARNING:|Oops", text), "no report of the kernel", text[-3000:])
     try:
         suites = [t for t in ktap.parse(text) if t.name.startswith("kmemdump")]

@@ -117,6 +117,27 @@ class Tree:
                              "The tree was left as it was.")
         return {name: staging / name for name in names}
 
+    def without(self):
+        """A copy of the tree with nothing of this repository in it."""
+        copy = Tree(self.base)
+        copy.dir = CACHE / f"{self.base}-pristine"
+        copy.linux = copy.dir / "linux"
+        stamp = copy.dir / "unpacked"
+        if not stamp.exists() or stamp.read_text() != (self.dir / "unpacked").read_text():
+            shutil.rmtree(copy.dir, ignore_errors=True)
+            copy.dir.mkdir(parents=True)
+            # Hard links: what differs has to be replaced, never written to.
+            subprocess.run(["cp", "-al", str(self.linux), str(copy.linux)], check=True)
+            shutil.copy(self.dir / "unpacked", stamp)
+        for name in json.loads((self.dir / "laid.json").read_text()):
+            (copy.linux / name).unlink(missing_ok=True)
+        for name in json.loads((self.dir / "patched.json").read_text()):
+            original, target = self.pristine / name, copy.linux / name
+            if not filecmp.cmp(original, target, shallow=False):
+                target.unlink()
+                shutil.copy(original, target)
+        return copy
+
     def diffstat(self):
         """What the patches change in existing files, against the pristine ones."""
         out = subprocess.run(["git", "diff", "--no-index", "--stat=100", "pristine", "staging"],

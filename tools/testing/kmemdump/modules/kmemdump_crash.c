@@ -119,28 +119,39 @@ static void crash_oops(void)
 
 /* mode=lock: another CPU hangs in a backend's add(), so with the lock held. */
 
-static atomic_t in_add;
+static atomic_t in_op;
 
-static int hang_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+static void hang(void)
 {
-	if (strcmp(entry->name, "hang"))
-		return 0;
-	atomic_set(&in_add, 1);
+	atomic_set(&in_op, 1);
 	local_irq_disable();
 	for (;;)
 		cpu_relax();
+}
+
+static int hang_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+	if (strcmp(kmemdump_entry_name(entry), "hang"))
+		return 0;
+	hang();
+	return 0;
 }
 
 static void no_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
 {
 }
 
+static int no_update(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+	return 0;
+}
+
 static const struct kmemdump_backend_ops hang_ops = {
-	.add = hang_add, .remove = no_remove,
+	.add = hang_add, .remove = no_remove, .update = no_update,
 };
 
 static struct kmemdump_backend hang_backend = {
-	.name = "test-hang", .ops = &hang_ops, .max_slots = UINT_MAX,
+	.name = "test-hang", .ops = &hang_ops, .max_slots = UINT_MAX, .max_bytes = U64_MAX,
 };
 
 static int hang_thread(void *unused)
@@ -152,21 +163,79 @@ static int hang_thread(void *unused)
 	return kmemdump_register_region(&region);
 }
 
-static void crash_lock(void)
+/* Have another CPU run @fn, which hangs in an op of the backend. */
+static bool hang_elsewhere(int (*fn)(void *))
 {
 	unsigned int other = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
 	struct task_struct *task;
 
 	if (other >= nr_cpu_ids || kmemdump_register_backend(&hang_backend))
-		return;
-	task = kthread_create(hang_thread, NULL, "kmemdump-hang");
+		return false;
+	task = kthread_create(fn, NULL, "kmemdump-hang");
 	if (IS_ERR(task))
-		return;
+		return false;
 	kthread_bind(task, other);
 	wake_up_process(task);
-	while (!atomic_read(&in_add))
-		cpu_relax();
-	panic("kmemdump test: while another CPU holds the registration lock");
+	while (!atomic_read(&in_op))
+		cond_resched();
+	return true;
+}
+
+static void crash_lock(void)
+{
+	if (hang_elsewhere(hang_thread))
+		panic("kmemdump test: while another CPU holds the registration lock");
+}
+
+/* mode=detach: another CPU is just detaching a backend. */
+
+static void hang_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+	hang();
+}
+
+static int no_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+	return 0;
+}
+
+static const struct kmemdump_backend_ops detach_ops = {
+	.add = no_add, .remove = hang_remove, .update = no_update,
+};
+
+static int detach_thread(void *unused)
+{
+	kmemdump_unregister_backend(&hang_backend);
+	return 0;
+}
+
+static void crash_detach(void)
+{
+	hang_backend.ops = &detach_ops;
+	if (hang_elsewhere(detach_thread))
+		panic("kmemdump test: while another CPU detaches a backend");
+}
+
+/* mode=self_detach: a writer detaches itself and others from within the panic. */
+
+static struct kmemdump_backend bad_backend;
+
+static int detaching_write(struct kmemdump_backend *be, const void *buf, size_t len)
+{
+	kmemdump_unregister_backend(be);
+	kmemdump_unregister_backend(&hang_backend);
+	return -EIO;
+}
+
+static const struct kmemdump_backend_ops detaching_ops = {
+	.write = detaching_write,
+};
+
+static void crash_self_detach(void)
+{
+	bad_backend.ops = &detaching_ops;
+	if (!kmemdump_register_backend(&bad_backend) && !kmemdump_register_backend(&hang_backend))
+		panic("kmemdump test: a backend goes in the panic");
 }
 
 /* mode=nested: a writer that crashes when it is asked to write. */
@@ -216,6 +285,8 @@ static const struct {
 	{ "irqsoff", crash_irqsoff },
 	{ "oops", crash_oops },
 	{ "lock", crash_lock },
+	{ "detach", crash_detach },
+	{ "self_detach", crash_self_detach },
 	{ "nested", crash_nested },
 	{ "nested_oops", crash_nested_oops },
 };
