@@ -92,7 +92,7 @@ def test_tracepoints(lab):
                  r'kmemdump_carried: backend=ramoops id=10 error=0 name="my_critical_data"',
                  r'kmemdump_unregister: id=10 size=1024 owner=kmemdump_test name="my_cri'):
         expect(re.search(want, trace), want, trace[:3000])
-    want = r'kmemdump_update: id=\d+ size=\d+ owner=kmemdump_storm name="storm-\d+-\d+"'
+    want = r'kmemdump_update: id=\d+ size=\d+ owner=kmemdump_storm name="st\w+-[\d-]+"'
     expect(re.search(want, moves), want, moves)
 
 
