@@ -95,17 +95,20 @@ int kmemdump_backends_reserve(struct kmemdump_table *table, unsigned int nr_regi
 			      unsigned int nr_segments)
 {
 	struct kmemdump_image *old = table->image, *image;
+	unsigned int nr_loads = nr_segments;
 
 	lockdep_assert_held(&table->lock);
 
 	if (!table->nr_writers)
 		return 0;
-	if (old && nr_regions <= old->max_regions && nr_segments <= old->max_loads)
+	if (table->set >= KMEMDUMP_SET_STANDARD)
+		nr_loads += KMEMDUMP_MAX_FOUND;
+	if (old && nr_regions <= old->max_regions && nr_loads <= old->max_loads)
 		return 0;
 
 	/* Growing by a share keeps the cost of a registration constant on average. */
 	image = kmemdump_image_alloc(max(nr_regions + nr_regions / 8, 64U),
-				     max(nr_segments + nr_segments / 8, 64U));
+				     max(nr_loads + nr_segments / 8, 64U));
 	if (!image)
 		return -ENOMEM;
 

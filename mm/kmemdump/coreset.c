@@ -2,6 +2,10 @@
 /*
  * kmemdump: what the kernel registers about itself.
  *
+ * Debuggers find nearly all they read in the variables of the kernel image and
+ * in the per-CPU areas, so these are carried as a whole, and nobody has to keep
+ * a list of what is in them. What exists only at the crash: crashset.c.
+ *
  * The printk ring buffer is found the way debuggers find it, through the
  * symbol and the offsets that the kernel publishes in VMCOREINFO. So nothing
  * of printk has to be made global for us, and what we carry is by construction
@@ -14,20 +18,39 @@
 #include <linux/init.h>
 #include <linux/kernel.h>
 #include <linux/kstrtox.h>
+#include <linux/mmzone.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/percpu.h>
 #include <linux/string.h>
+#include <linux/unaligned.h>
 #include <linux/vmcore_info.h>
 
 #include <asm/sections.h>
 
+#include "../percpu-internal.h"
+
 #include "kmemdump.h"
 
-static int __init add_core_region(const char *name, const void *addr, size_t size,
-				  enum kmemdump_class class)
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "kmemdump."
+
+static const char * const set_names[] = {
+	[KMEMDUMP_SET_MINIMAL]	= "minimal",
+	[KMEMDUMP_SET_STANDARD]	= "standard",
+	[KMEMDUMP_SET_EXTENDED]	= "extended",
+};
+
+static char *coreset = CONFIG_KMEMDUMP_CORESET;
+module_param(coreset, charp, 0400);
+
+static int add_core_region(const char *name, const void *addr, size_t size,
+			   enum kmemdump_class class, u8 flags)
 {
 	struct kmemdump_region region = {
 		.name = name, .virt_addr = addr, .size = size,
 	};
-	int ret = kmemdump_add(&kmemdump_table, &region, NULL, class, 0);
+	int ret = kmemdump_add(&kmemdump_table, &region, NULL, class, flags);
 
 	if (ret)
 		pr_warn("region %s of the core set left out: %pe\n", name, ERR_PTR(ret));
@@ -101,32 +124,230 @@ static int __init add_log(void)
 	descs = ring + key[DESC_RING];
 	text = ring + key[TEXT_RING];
 
-	ret = add_core_region("log_prb", prb, sizeof(*prb), KMEMDUMP_CLASS_LOG);
-	ret = ret ?: add_core_region("log_ring", ring, key[PRB_SIZE], KMEMDUMP_CLASS_LOG);
+	ret = add_core_region("log_prb", prb, sizeof(*prb), KMEMDUMP_CLASS_LOG, 0);
+	ret = ret ?: add_core_region("log_ring", ring, key[PRB_SIZE], KMEMDUMP_CLASS_LOG, 0);
 
 	bits = *(unsigned int *)(descs + key[COUNT_BITS]);
 	ret = ret ?: add_core_region("log_descs", *(void **)(descs + key[DESCS]),
-				     key[DESC_SIZE] << bits, KMEMDUMP_CLASS_LOG);
+				     key[DESC_SIZE] << bits, KMEMDUMP_CLASS_LOG, 0);
 	ret = ret ?: add_core_region("log_infos", *(void **)(descs + key[INFOS]),
-				     key[INFO_SIZE] << bits, KMEMDUMP_CLASS_LOG);
+				     key[INFO_SIZE] << bits, KMEMDUMP_CLASS_LOG, 0);
 
 	bits = *(unsigned int *)(text + key[SIZE_BITS]);
 	return ret ?: add_core_region("log_text", *(void **)(text + key[DATA]),
-				      1UL << bits, KMEMDUMP_CLASS_LOG);
+				      1UL << bits, KMEMDUMP_CLASS_LOG, 0);
 }
+
+/* A range of the kernel image or a per-CPU area: it changes while the dump is made. */
+static void __init add_area(const char *name, const void *start, const void *end)
+{
+	if (start < end)
+		add_core_region(name, start, end - start, KMEMDUMP_CLASS_CORE,
+				KMEMDUMP_ENTRY_AREA);
+}
+
+/*
+ * The one part of the symbol table that has no symbol in VMCOREINFO is the order
+ * of the names: numbers of three bytes, of which none is as large as @nr. If that
+ * is what is at @addr, return where it ends.
+ */
+static unsigned long __init skip_sequence(unsigned long addr, unsigned int nr)
+{
+	const u8 *seq = (const u8 *)addr;
+	unsigned int i;
+
+	if (nr > ((unsigned long)__end_rodata - addr) / 3)
+		return addr;
+	for (i = 0; i < nr; i++, seq += 3)
+		if (get_unaligned_be24(seq) >= nr)
+			return addr;
+	return (unsigned long)seq;
+}
+
+/*
+ * Constants, such as names that debuggers print; without the symbol table, which
+ * is the larger part and of which debuggers have a better one.
+ */
+static void __init add_rodata(void)
+{
+	static const char * const keys[] __initconst = {
+		"SYMBOL(kallsyms_names)", "SYMBOL(kallsyms_num_syms)",
+		"SYMBOL(kallsyms_token_table)", "SYMBOL(kallsyms_token_index)",
+		"SYMBOL(kallsyms_offsets)", "SYMBOL(kallsyms_relative_base)",
+	};
+	unsigned long low = ULONG_MAX, high = 0, addr;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (vmcoreinfo_value(keys[i], 16, &addr))
+			continue;
+		low = min(low, addr);
+		high = max(high, addr);
+	}
+	if (!vmcoreinfo_value("SYMBOL(kallsyms_num_syms)", 16, &addr))
+		high = skip_sequence(high + sizeof(long), *(unsigned int *)addr);
+	if (low >= high || low < (unsigned long)__start_rodata ||
+	    high > (unsigned long)__end_rodata) {
+		add_area("kernel:rodata", __start_rodata, __end_rodata);
+	} else {
+		add_area("kernel:rodata", __start_rodata, (void *)low);
+		add_area("kernel:rodata_2", (void *)high, __end_rodata);
+	}
+}
+
+static void __init add_image(void)
+{
+	add_area("kernel:data", _sdata, _edata);
+	add_area("kernel:bss", __bss_start, __bss_stop);
+	add_rodata();
+}
+
+/*
+ * The static and the first dynamic per-CPU variables. Each CPU is a region of its
+ * own: as one per-CPU region they would start at the pointer 0 on x86.
+ */
+static void __init add_percpu(void)
+{
+	void *end = pcpu_first_chunk->base_addr +
+		    ((size_t)pcpu_first_chunk->nr_pages << PAGE_SHIFT);
+	char name[KMEMDUMP_NAME_LEN];
+	unsigned int cpu;
+
+	for_each_possible_cpu(cpu) {
+		unsigned long offset = pcpu_unit_offsets ? pcpu_unit_offsets[cpu] : 0;
+
+		snprintf(name, sizeof(name), "cpu:%u", cpu);
+		add_core_region(name, pcpu_base_addr + offset, end - pcpu_base_addr,
+				KMEMDUMP_CLASS_CORE, KMEMDUMP_ENTRY_AREA | KMEMDUMP_ENTRY_CPU);
+	}
+}
+
+static void __init add_nodes(void)
+{
+#ifdef CONFIG_NUMA
+	char name[KMEMDUMP_NAME_LEN];
+	int node;
+
+	for_each_online_node(node) {
+		snprintf(name, sizeof(name), "node:%d", node);
+		add_core_region(name, NODE_DATA(node), sizeof(pg_data_t), KMEMDUMP_CLASS_CORE,
+				KMEMDUMP_ENTRY_AREA);
+	}
+#endif
+}
+
+/* What tells which physical memory there is; without SPARSEMEM_EXTREME it is in .bss. */
+static void __init add_sections(void)
+{
+#ifdef CONFIG_SPARSEMEM_EXTREME
+	char name[KMEMDUMP_NAME_LEN];
+	unsigned long root;
+
+	if (!mem_section)
+		return;
+	add_area("kernel:mem_section", mem_section, mem_section + NR_SECTION_ROOTS);
+	for (root = 0; root < NR_SECTION_ROOTS; root++) {
+		if (!mem_section[root])
+			continue;
+		snprintf(name, sizeof(name), "kernel:mem_section:%lu", root);
+		add_area(name, mem_section[root], mem_section[root] + SECTIONS_PER_ROOT);
+	}
+#endif
+}
+
+#ifdef CONFIG_MODULES
+static unsigned long modules_low = ULONG_MAX, modules_high;
+
+/* Whether @addr lies where modules are, or have been. Any context. */
+bool kmemdump_is_module_addr(unsigned long addr)
+{
+	return addr >= READ_ONCE(modules_low) && addr < READ_ONCE(modules_high);
+}
+
+static int add_module_part(struct module *mod, const char *suffix, const void *addr, size_t size)
+{
+	char name[KMEMDUMP_NAME_LEN];
+	struct kmemdump_region region = {
+		.name = name, .virt_addr = addr, .size = size,
+	};
+
+	snprintf(name, sizeof(name), "module:%s%s", mod->name, suffix);
+	return kmemdump_add(&kmemdump_table, &region, mod, KMEMDUMP_CLASS_CORE,
+			    KMEMDUMP_ENTRY_AREA | KMEMDUMP_ENTRY_SILENT);
+}
+
+/* The core set's part of a module that is being loaded; it goes with the module. */
+void kmemdump_add_module(struct module *mod)
+{
+	static const char * const suffixes[MOD_MEM_NUM_TYPES] = {
+		[MOD_DATA]		= ":data",
+		[MOD_RODATA]		= ":rodata",
+		[MOD_RO_AFTER_INIT]	= ":ro_after_init",
+	};
+	int i, ret;
+
+	for_each_mod_mem_type(i) {
+		unsigned long base = (unsigned long)mod->mem[i].base;
+
+		if (!mod->mem[i].size || i >= MOD_INIT_TEXT)
+			continue;
+		WRITE_ONCE(modules_low, min(modules_low, base));
+		WRITE_ONCE(modules_high, max(modules_high, base + mod->mem[i].size));
+	}
+	if (kmemdump_table.set < KMEMDUMP_SET_STANDARD)
+		return;
+
+	ret = add_module_part(mod, "", mod, sizeof(*mod));
+#ifdef CONFIG_KALLSYMS
+	/* So that a backtrace shows names; strings and types follow the table. */
+	if (!ret && mod->core_kallsyms.num_symtab)
+		ret = add_module_part(mod, ":symbols", mod->core_kallsyms.symtab,
+				      (void *)mod->core_kallsyms.typetab +
+				      mod->core_kallsyms.num_symtab -
+				      (void *)mod->core_kallsyms.symtab);
+#endif
+	for (i = 0; i < ARRAY_SIZE(suffixes) && kmemdump_table.set >= KMEMDUMP_SET_EXTENDED; i++)
+		if (!ret && suffixes[i] && mod->mem[i].size)
+			ret = add_module_part(mod, suffixes[i], mod->mem[i].base,
+					      mod->mem[i].size);
+	if (ret)
+		pr_warn("module %s: left out of the core set: %pe\n", mod->name, ERR_PTR(ret));
+}
+#else
+bool kmemdump_is_module_addr(unsigned long addr)
+{
+	return false;
+}
+#endif
 
 static int __init kmemdump_coreset_init(void)
 {
+	int set;
+
 	if (!vmcoreinfo_data)
 		return -ENOENT;
 
+	for (set = ARRAY_SIZE(set_names) - 1; set >= KMEMDUMP_SET_MINIMAL; set--)
+		if (!strcmp(set_names[set], coreset))
+			break;
+	if (set < KMEMDUMP_SET_MINIMAL)
+		pr_warn("kmemdump.coreset: there is no set \"%s\", taking %s\n", coreset,
+			set_names[KMEMDUMP_SET_MINIMAL]);
+	kmemdump_table.set = max_t(int, set, KMEMDUMP_SET_MINIMAL);
+
 	if (add_log())
 		pr_warn("the kernel log will be missing from dumps\n");
-	add_core_region("vmcoreinfo", vmcoreinfo_data, PAGE_SIZE, KMEMDUMP_CLASS_LOG);
+	add_core_region("vmcoreinfo", vmcoreinfo_data, PAGE_SIZE, KMEMDUMP_CLASS_LOG, 0);
 
 	/* Debuggers start from what is set once at boot, such as the memory layout. */
-	add_core_region("ro_after_init", __start_ro_after_init,
-			__end_ro_after_init - __start_ro_after_init, KMEMDUMP_CLASS_CORE);
+	add_core_region("kernel:ro_after_init", __start_ro_after_init,
+			__end_ro_after_init - __start_ro_after_init, KMEMDUMP_CLASS_LOG, 0);
+	if (kmemdump_table.set == KMEMDUMP_SET_MINIMAL)
+		return 0;
+	add_image();
+	add_percpu();
+	add_nodes();
+	add_sections();
 	return 0;
 }
 

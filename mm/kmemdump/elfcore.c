@@ -7,19 +7,22 @@
  * demand:
  *
  *	ELF header | program headers | section header (if over 65,534 of those)
- *	PT_NOTE: NT_PRSTATUS of the crashing CPU, VMCOREINFO, KMEMDUMP
- *	PT_LOADs, whole pages, by rank and then by address
+ *	PT_NOTE: NT_PRSTATUS of each CPU that is online, VMCOREINFO, KMEMDUMP
+ *	PT_LOADs, whole pages, by order and then by address
  *
  * Both run at panic: no allocation, no lock, every read may fault.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
 #include <linux/cpumask.h>
+#include <linux/crash_core.h>
 #include <linux/elf.h>
 #include <linux/kernel.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/nmi.h>
+#include <linux/pgtable.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/string.h>
@@ -27,6 +30,9 @@
 #include <linux/uaccess.h>
 #include <linux/vmcore_info.h>
 #include <linux/xxhash.h>
+
+#include <asm/irq_regs.h>
+#include <asm/sections.h>
 
 #include "kmemdump.h"
 
@@ -44,18 +50,21 @@
 struct kmemdump_image *kmemdump_image_alloc(unsigned int max_regions, unsigned int max_loads)
 {
 	size_t loads_size = array_size(max_loads, sizeof(struct kmemdump_load));
+	size_t cpus_size = array_size(num_possible_cpus(), sizeof(struct kmemdump_image_cpu));
 	size_t regions_size = array_size(max_regions, sizeof(struct kmemdump_image_region));
 	struct kmemdump_image *image;
 
-	image = kvmalloc(size_add(sizeof(*image), size_add(loads_size, regions_size)),
-			 GFP_KERNEL);
+	image = kvmalloc(size_add(size_add(sizeof(*image), cpus_size),
+				  size_add(loads_size, regions_size)), GFP_KERNEL);
 	if (!image)
 		return NULL;
 	memset(image, 0, sizeof(*image));
 	image->max_regions = max_regions;
 	image->max_loads = max_loads;
+	image->max_cpus = num_possible_cpus();
 	image->loads = (void *)(image + 1);
-	image->regions = (void *)image->loads + loads_size;
+	image->cpus = (void *)image->loads + loads_size;
+	image->regions = (void *)image->cpus + cpus_size;
 	return image;
 }
 
@@ -82,11 +91,18 @@ static bool read_memory(void *buf, unsigned long addr, phys_addr_t phys, size_t 
 
 /* Building */
 
+/* Whether @entry changes between a look at it now and its way into the dump. */
+static bool is_volatile(const struct kmemdump_image *image, const struct kmemdump_entry *entry)
+{
+	return image->live || entry->flags & KMEMDUMP_ENTRY_AREA;
+}
+
 /*
  * The checksum of what the regions hold goes into the notes, which stand before
  * the data: so a dump cut short still knows all that it should have held.
  */
-static void examine_region(struct kmemdump_image_region *region,
+static void examine_region(const struct kmemdump_image *image,
+			   struct kmemdump_image_region *region,
 			   const struct kmemdump_segment *segs, unsigned int nr)
 {
 	struct xxh64_state hash;
@@ -99,6 +115,8 @@ static void examine_region(struct kmemdump_image_region *region,
 		region->state = KMEMDUMP_STATE_GONE;
 		return;
 	}
+	if (is_volatile(image, region->entry))
+		return;
 
 	xxh64_reset(&hash, 0);
 	for (i = 0; i < nr; i++) {
@@ -129,18 +147,25 @@ static int cmp_address(const void *a, const void *b)
 	return x->vaddr < y->vaddr ? -1 : x->vaddr > y->vaddr;
 }
 
-static int cmp_rank(const void *a, const void *b)
+static int cmp_order(const void *a, const void *b)
 {
 	const struct kmemdump_load *x = a, *y = b;
 
-	if (x->rank != y->rank)
-		return x->rank < y->rank ? -1 : 1;
+	if (x->order != y->order)
+		return x->order < y->order ? -1 : 1;
 	return cmp_address(a, b);
 }
 
+/* Whether @load goes on where @last ends, or begins in it. */
+static bool continues(const struct kmemdump_load *last, const struct kmemdump_load *load)
+{
+	return load->paddr - last->paddr == load->vaddr - last->vaddr &&
+	       load->vaddr >= last->vaddr && load->vaddr <= last->vaddr + load_size(last);
+}
+
 /*
- * Two loads that share pages become one, of the better rank; so do neighbours
- * of the same rank.
+ * Two loads that share pages become one, of the better order; so do neighbours
+ * of the same order.
  */
 static void merge_loads(struct kmemdump_image *image)
 {
@@ -152,18 +177,153 @@ static void merge_loads(struct kmemdump_image *image)
 		struct kmemdump_load *last = &loads[out];
 		u64 end = last->vaddr + load_size(last);
 
-		if (loads[i].paddr - last->paddr == loads[i].vaddr - last->vaddr &&
-		    (loads[i].vaddr < end ||
-		     (loads[i].vaddr == end && loads[i].rank == last->rank))) {
+		if (continues(last, &loads[i]) &&
+		    (loads[i].vaddr < end || loads[i].order == last->order)) {
 			end = max(end, loads[i].vaddr + load_size(&loads[i]));
 			last->nr_pages = (end - last->vaddr) >> PAGE_SHIFT;
-			last->rank = min(last->rank, loads[i].rank);
+			last->order = min(last->order, loads[i].order);
 		} else {
 			loads[++out] = loads[i];
 		}
 	}
 	if (image->nr_loads)
 		image->nr_loads = out + 1;
+}
+
+/* Add a load; what is lost because there is no room for it is counted. */
+static void push_load(struct kmemdump_image *image, u64 vaddr, u64 paddr, u64 nr_pages,
+		      enum kmemdump_order order)
+{
+	struct kmemdump_load load = {
+		.vaddr = vaddr, .paddr = paddr, .nr_pages = nr_pages, .order = order,
+	};
+
+	if (image->nr_loads) {
+		struct kmemdump_load *last = &image->loads[image->nr_loads - 1];
+
+		if (last->order == order && continues(last, &load)) {
+			u64 end = max(last->vaddr + load_size(last), vaddr + load_size(&load));
+
+			last->nr_pages = (end - last->vaddr) >> PAGE_SHIFT;
+			return;
+		}
+	}
+	if (image->nr_loads == image->max_loads && !image->full) {
+		merge_loads(image);
+		/* Not again for each of them if that did not help much. */
+		image->full = image->nr_loads > image->max_loads - image->max_loads / 8;
+	}
+	if (image->nr_loads == image->max_loads)
+		image->nr_left_out++;
+	else
+		image->loads[image->nr_loads++] = load;
+}
+
+/* The page tables */
+
+static void add_table(struct kmemdump_image *image, const void *table,
+		      enum kmemdump_order order, bool add)
+{
+	phys_addr_t phys;
+
+	if (add && kmemdump_translate_addr((unsigned long)table & PAGE_MASK, &phys))
+		push_load(image, (unsigned long)table & PAGE_MASK, phys, 1, order);
+}
+
+/*
+ * Where the page tables have @addr: true and *@phys if it is there. With @add the
+ * tables on the way go into the image, for those who read it have no other way.
+ */
+static bool walk_tables(struct kmemdump_image *image, unsigned long addr,
+			enum kmemdump_order order, bool add, phys_addr_t *phys)
+{
+	pgd_t *pgd = pgd_offset_k(addr);
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+	pte_t *pte, entry;
+
+	add_table(image, pgd, order, add);
+	if (pgd_none(*pgd) || pgd_leaf(*pgd) || pgd_bad(*pgd))
+		return false;
+	p4d = p4d_offset(pgd, addr);
+	add_table(image, p4d, order, add);
+	if (p4d_none(*p4d) || p4d_leaf(*p4d) || p4d_bad(*p4d))
+		return false;
+	pud = pud_offset(p4d, addr);
+	add_table(image, pud, order, add);
+	if (pud_none(*pud))
+		return false;
+	if (pud_leaf(*pud)) {
+		*phys = PFN_PHYS(pud_pfn(*pud)) + (addr & ~PUD_MASK);
+		return true;
+	}
+	if (pud_bad(*pud))
+		return false;
+	pmd = pmd_offset(pud, addr);
+	add_table(image, pmd, order, add);
+	if (pmd_none(*pmd))
+		return false;
+	if (pmd_leaf(*pmd)) {
+		*phys = PFN_PHYS(pmd_pfn(*pmd)) + (addr & ~PMD_MASK);
+		return true;
+	}
+	if (pmd_bad(*pmd))
+		return false;
+	pte = pte_offset_kernel(pmd, addr);
+	add_table(image, pte, order, add);
+	entry = ptep_get(pte);
+	*phys = PFN_PHYS(pte_pfn(entry)) + offset_in_page(addr);
+	return pte_present(entry);
+}
+
+/* The page tables of [@addr, @addr + @size), which is not in the linear map. */
+void kmemdump_image_add_tables(struct kmemdump_image *image, unsigned long addr, size_t size,
+			       enum kmemdump_order order)
+{
+	unsigned long end = addr + size;
+	phys_addr_t phys;
+
+	if (image->set < KMEMDUMP_SET_STANDARD)
+		return;
+	for (; addr < end; addr = ALIGN(addr + 1, PMD_SIZE))
+		walk_tables(image, addr, order, true, &phys);
+}
+
+/*
+ * Put the pages of [@addr, @addr + @size) into the image as far as they are
+ * there. Any address goes, as it may come from damaged memory.
+ */
+void kmemdump_image_add(struct kmemdump_image *image, unsigned long addr, size_t size,
+			enum kmemdump_order order)
+{
+	unsigned long end = PAGE_ALIGN(addr + size);
+	bool linear, kernel;
+	phys_addr_t phys;
+
+	addr &= PAGE_MASK;
+	if (addr < TASK_SIZE_MAX || end <= addr)
+		return;
+	for (; addr < end; addr += PAGE_SIZE) {
+		kernel = __is_kernel(addr);
+		linear = kmemdump_is_linear(addr) && virt_addr_valid((void *)addr);
+		if (kernel || linear) {
+			if (!kmemdump_translate_addr(addr, &phys))
+				continue;
+		} else {
+			/* Once for the pages that share a table. */
+			bool first = (addr & PMD_MASK) != image->last_table;
+
+			image->last_table = addr & PMD_MASK;
+			if (!walk_tables(image, addr, order, first, &phys))
+				continue;
+		}
+		/* It would only break the image into pieces. */
+		if (kernel && order > KMEMDUMP_ORDER_IMAGE)
+			push_load(image, addr, phys, 1, KMEMDUMP_ORDER_IMAGE);
+		else
+			push_load(image, addr, phys, 1, order);
+	}
 }
 
 /* The segments of a region at the time the image was built. */
@@ -174,23 +334,44 @@ static const struct kmemdump_segment *region_segments(const struct kmemdump_imag
 	return region->entry->segments + region->copy * region->entry->max_segments;
 }
 
+static enum kmemdump_order entry_order(const struct kmemdump_entry *entry)
+{
+	switch (entry->rank) {
+	case KMEMDUMP_RANK_LOG:
+		return KMEMDUMP_ORDER_LOG;
+	case KMEMDUMP_RANK_HIGH:
+		return KMEMDUMP_ORDER_HIGH;
+	case KMEMDUMP_RANK_NORMAL:
+		return KMEMDUMP_ORDER_NORMAL;
+	case KMEMDUMP_RANK_LOW:
+		return KMEMDUMP_ORDER_LOW;
+	}
+	if (entry->flags & KMEMDUMP_ENTRY_CPU)
+		return KMEMDUMP_ORDER_PERCPU;
+	return __is_kernel(entry->segments[0].virt_addr) ? KMEMDUMP_ORDER_IMAGE :
+							   KMEMDUMP_ORDER_REST;
+}
+
 static void add_region(struct kmemdump_image *image, const struct kmemdump_entry *entry)
 {
 	struct kmemdump_image_region *region;
 	const struct kmemdump_segment *segs;
+	enum kmemdump_order order = entry_order(entry);
 	unsigned int i, nr;
 
 	segs = kmemdump_entry_segments(entry, &nr);
 	/* There is room by construction; a corrupt table must not change that. */
-	if (image->nr_regions == image->max_regions || nr > image->max_loads - image->nr_segments)
+	if (image->nr_regions == image->max_regions || nr > image->max_loads - image->nr_segments) {
+		image->nr_left_out++;
 		return;
+	}
 
 	region = &image->regions[image->nr_regions++];
 	region->entry = entry;
 	region->copy = segs != entry->segments;
 	region->first_segment = image->nr_segments;
 	image->nr_segments += nr;
-	examine_region(region, segs, nr);
+	examine_region(image, region, segs, nr);
 	if (region->state == KMEMDUMP_STATE_GONE)
 		return;
 
@@ -198,13 +379,78 @@ static void add_region(struct kmemdump_image *image, const struct kmemdump_entry
 		const struct kmemdump_segment *seg = &segs[i];
 		unsigned long skip = offset_in_page(seg->virt_addr);
 
-		image->loads[image->nr_loads++] = (struct kmemdump_load) {
-			.vaddr		= seg->virt_addr - skip,
-			.paddr		= seg->phys_addr - skip,
-			.nr_pages	= PFN_UP(skip + seg->size),
-			.rank		= entry->rank,
-		};
+		if (!kmemdump_is_linear(seg->virt_addr) && !__is_kernel(seg->virt_addr))
+			kmemdump_image_add_tables(image, seg->virt_addr, seg->size, order);
+		/* Areas come last, when it is known what of them is there already. */
+		if (!(entry->flags & KMEMDUMP_ENTRY_AREA))
+			push_load(image, seg->virt_addr - skip, seg->phys_addr - skip,
+				  PFN_UP(skip + seg->size), order);
 	}
+}
+
+/* Index of the first of the @nr loads, which are sorted, that ends behind @addr. */
+static unsigned int first_behind(const struct kmemdump_image *image, unsigned int nr, u64 addr)
+{
+	unsigned int low = 0, high = nr;
+
+	while (low < high) {
+		unsigned int mid = low + (high - low) / 2;
+
+		if (image->loads[mid].vaddr + load_size(&image->loads[mid]) > addr)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return low;
+}
+
+/* Add what the first @nr loads, which are sorted and merged, do not have of @seg. */
+static void fill_segment(struct kmemdump_image *image, unsigned int nr,
+			 const struct kmemdump_segment *seg, enum kmemdump_order order)
+{
+	u64 addr = seg->virt_addr & PAGE_MASK;
+	u64 end = PAGE_ALIGN(seg->virt_addr + seg->size);
+	u64 offset = seg->phys_addr - seg->virt_addr;
+	unsigned int i;
+
+	for (i = first_behind(image, nr, addr); addr < end; i++) {
+		const struct kmemdump_load *load = &image->loads[i];
+		u64 stop = i < nr ? min(end, load->vaddr) : end;
+
+		if (addr < stop) {
+			if (image->nr_loads == image->max_loads)
+				image->nr_left_out++;
+			else
+				image->loads[image->nr_loads++] = (struct kmemdump_load) {
+					.vaddr = addr, .paddr = addr + offset,
+					.nr_pages = (stop - addr) >> PAGE_SHIFT,
+					.order = order,
+				};
+		}
+		addr = i < nr ? max(addr, load->vaddr + load_size(load)) : end;
+	}
+}
+
+/* The areas, around all that is in them and has an order of its own. */
+static void fill_areas(struct kmemdump_image *image)
+{
+	unsigned int nr_sorted, i, j, nr;
+
+	merge_loads(image);
+	nr_sorted = image->nr_loads;
+	for (i = 0; i < image->nr_regions; i++) {
+		struct kmemdump_image_region *region = &image->regions[i];
+		const struct kmemdump_segment *segs = region_segments(region, &nr);
+
+		if (!(region->entry->flags & KMEMDUMP_ENTRY_AREA) ||
+		    region->state == KMEMDUMP_STATE_GONE)
+			continue;
+		for (j = 0; j < nr; j++)
+			fill_segment(image, nr_sorted, &segs[j], entry_order(region->entry));
+	}
+	/* Two areas may meet in a page. */
+	if (image->nr_loads > nr_sorted)
+		merge_loads(image);
 }
 
 static void save_vmcoreinfo(struct kmemdump_image *image)
@@ -215,20 +461,92 @@ static void save_vmcoreinfo(struct kmemdump_image *image)
 	if (!vmcoreinfo_data ||
 	    copy_from_kernel_nofault(image->vmcoreinfo, vmcoreinfo_data, size))
 		return;
-	size += scnprintf(image->vmcoreinfo + size, sizeof(image->vmcoreinfo) - size,
-			  "CRASHTIME=%lld\n", image->time);
+	/* Debuggers take it for a promise that there is a crash_notes variable. */
+	if (IS_ENABLED(CONFIG_CRASH_DUMP) && !image->live)
+		size += scnprintf(image->vmcoreinfo + size, sizeof(image->vmcoreinfo) - size,
+				  "CRASHTIME=%lld\n", image->time);
 	image->vmcoreinfo_size = size;
 }
 
-static void save_regs(struct kmemdump_image *image, struct pt_regs *regs)
+/*
+ * A CPU that stopped took its last interrupt for that, and the interrupt's
+ * registers are what it was doing.
+ */
+static void save_other_cpu(struct kmemdump_image_cpu *out, unsigned int cpu, bool live)
 {
-	image->has_regs = regs;
+	struct pt_regs *regs = per_cpu(__irq_regs, cpu);
+
+	out->state = KMEMDUMP_CPU_RUNNING;
+	if (live || cpu_online(cpu))
+		return;
+	out->state = KMEMDUMP_CPU_STOPPED;
+	if (!regs || copy_from_kernel_nofault(&out->regs, regs, sizeof(out->regs)))
+		out->state = KMEMDUMP_CPU_LOST;
+}
+
+/* This CPU, with @regs, and all others that were at work. */
+static void save_cpus(struct kmemdump_image *image, const struct pt_regs *regs)
+{
+	unsigned int this_cpu = raw_smp_processor_id(), cpu;
+
+	image->nr_cpus = 0;
 	if (!regs)
 		return;
-	memset(&image->prstatus, 0, sizeof(image->prstatus));
-	image->prstatus.common.pr_pid = current->pid;
-	elf_core_copy_regs(&image->prstatus.pr_reg, regs);
+	for_each_present_cpu(cpu) {
+		struct kmemdump_image_cpu *out = &image->cpus[image->nr_cpus];
+		struct task_struct *task = cpu_curr_snapshot(cpu);
+		pid_t pid = 0;
+
+		if (image->nr_cpus == image->max_cpus)
+			return;
+		if (cpu != this_cpu && !cpu_active(cpu))
+			continue;
+		image->nr_cpus++;
+		memset(out, 0, sizeof(*out));
+		out->cpu = cpu;
+		get_kernel_nofault(pid, &task->pid);
+		out->pid = pid;
+		if (cpu == this_cpu)
+			out->regs = *regs;
+		else
+			save_other_cpu(out, cpu, image->live);
+	}
 }
+
+static void fill_prstatus(struct elf_prstatus *prstatus, const struct kmemdump_image_cpu *cpu)
+{
+	memset(prstatus, 0, sizeof(*prstatus));
+	prstatus->common.pr_pid = cpu->pid;
+	elf_core_copy_regs(&prstatus->pr_reg, (struct pt_regs *)&cpu->regs);
+}
+
+/*
+ * Some debuggers look for the registers of a CPU in the kernel's own notes, which
+ * kdump fills. It does not run if we do.
+ */
+#ifdef CONFIG_CRASH_DUMP
+static void fill_crash_notes(struct kmemdump_image *image)
+{
+	struct elf_prstatus prstatus;
+	unsigned int i;
+
+	if (!crash_notes || image->live)
+		return;
+	for (i = 0; i < image->nr_cpus; i++) {
+		note_buf_t *notes = per_cpu_ptr(crash_notes, image->cpus[i].cpu);
+
+		fill_prstatus(&prstatus, &image->cpus[i]);
+		final_note(append_elf_note((Elf_Word *)notes, CRASH_CORE_NOTE_NAME, NT_PRSTATUS,
+					   &prstatus, sizeof(prstatus)));
+		kmemdump_image_add(image, (unsigned long)notes, sizeof(*notes),
+				   KMEMDUMP_ORDER_CRASHED);
+	}
+}
+#else
+static void fill_crash_notes(struct kmemdump_image *image)
+{
+}
+#endif
 
 static u64 note_size(const char *name, u64 desc_size)
 {
@@ -239,7 +557,8 @@ static u64 region_note_desc_size(const struct kmemdump_image *image)
 {
 	return sizeof(struct kmemdump_note) +
 	       (u64)image->nr_regions * sizeof(struct kmemdump_note_region) +
-	       (u64)image->nr_segments * sizeof(struct kmemdump_note_segment);
+	       (u64)image->nr_segments * sizeof(struct kmemdump_note_segment) +
+	       (u64)image->nr_cpus * sizeof(struct kmemdump_note_cpu);
 }
 
 static bool has_section_header(const struct kmemdump_image *image)
@@ -256,8 +575,7 @@ static void lay_out(struct kmemdump_image *image)
 	if (has_section_header(image))
 		pos += sizeof(struct elf64_shdr);
 	image->notes_offset = pos;
-	if (image->has_regs)
-		pos += note_size("CORE", sizeof(image->prstatus));
+	pos += image->nr_cpus * note_size("CORE", sizeof(struct elf_prstatus));
 	if (image->vmcoreinfo_size)
 		pos += note_size(VMCOREINFO_NOTE_NAME, image->vmcoreinfo_size);
 	pos += note_size(KMEMDUMP_NOTE_NAME, region_note_desc_size(image));
@@ -287,15 +605,24 @@ void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *t
 	image->nr_regions = 0;
 	image->nr_segments = 0;
 	image->nr_loads = 0;
+	image->nr_left_out = 0;
+	image->full = false;
+	image->last_table = 0;
+	image->set = be && !(be->classes & BIT(KMEMDUMP_CLASS_CORE)) ? KMEMDUMP_SET_NONE :
+								     table->set;
 	image->time = div_u64(ktime_get_real_fast_ns(), NSEC_PER_SEC);
 	save_vmcoreinfo(image);
-	save_regs(image, regs);
+	save_cpus(image, regs);
 
 	xa_for_each(&table->regions, id, entry)
 		if (!be || kmemdump_may_carry(be, entry))
 			add_region(image, entry);
-	merge_loads(image);
-	sort(image->loads, image->nr_loads, sizeof(*image->loads), cmp_rank, NULL);
+	if (image->set >= KMEMDUMP_SET_STANDARD) {
+		fill_crash_notes(image);
+		kmemdump_find_crash_set(image);
+	}
+	fill_areas(image);
+	sort(image->loads, image->nr_loads, sizeof(*image->loads), cmp_order, NULL);
 	lay_out(image);
 }
 
@@ -426,7 +753,7 @@ static size_t percpu_size(const struct kmemdump_entry *entry)
 	return kmemdump_entry_size(entry) / num_possible_cpus();
 }
 
-static void fill_region(struct kmemdump_note_region *out,
+static void fill_region(struct kmemdump_note_region *out, const struct kmemdump_image *image,
 			const struct kmemdump_image_region *region)
 {
 	const struct kmemdump_entry *entry = region->entry;
@@ -437,6 +764,7 @@ static void fill_region(struct kmemdump_note_region *out,
 		.id		= entry->id,
 		.class		= entry->class,
 		.state		= region->state,
+		.flags		= is_volatile(image, entry) ? KMEMDUMP_REGION_VOLATILE : 0,
 		.first_segment	= region->first_segment,
 		.nr_segments	= nr,
 		.percpu_size	= percpu_size(entry),
@@ -481,6 +809,9 @@ static void emit_region_note(struct window *w, const struct kmemdump_image *imag
 		.nr_regions	= image->nr_regions,
 		.segment_size	= sizeof(struct kmemdump_note_segment),
 		.nr_segments	= image->nr_segments,
+		.cpu_size	= sizeof(struct kmemdump_note_cpu),
+		.nr_cpus	= image->nr_cpus,
+		.nr_left_out	= image->nr_left_out,
 	};
 	unsigned int i;
 
@@ -491,19 +822,33 @@ static void emit_region_note(struct window *w, const struct kmemdump_image *imag
 	     i < image->nr_regions && !past_window(w); i++) {
 		struct kmemdump_note_region region;
 
-		fill_region(&region, &image->regions[i]);
+		fill_region(&region, image, &image->regions[i]);
 		emit(w, &region, sizeof(region));
 	}
 
 	for (i = 0; i < image->nr_regions && !past_window(w); i++)
 		emit_segments(w, &image->regions[i]);
+
+	for (i = 0; i < image->nr_cpus && !past_window(w); i++) {
+		struct kmemdump_note_cpu cpu = {
+			.cpu	= image->cpus[i].cpu,
+			.state	= image->cpus[i].state,
+			.pid	= image->cpus[i].pid,
+		};
+
+		emit(w, &cpu, sizeof(cpu));
+	}
 }
 
 static void emit_notes(struct window *w, const struct kmemdump_image *image)
 {
-	if (image->has_regs) {
-		emit_note_start(w, "CORE", NT_PRSTATUS, sizeof(image->prstatus));
-		emit(w, &image->prstatus, sizeof(image->prstatus));
+	struct elf_prstatus prstatus;
+	unsigned int i;
+
+	for (i = 0; i < image->nr_cpus && !past_window(w); i++) {
+		fill_prstatus(&prstatus, &image->cpus[i]);
+		emit_note_start(w, "CORE", NT_PRSTATUS, sizeof(prstatus));
+		emit(w, &prstatus, sizeof(prstatus));
 		emit_padding(w, 4);
 	}
 	if (image->vmcoreinfo_size) {
@@ -530,6 +875,36 @@ static unsigned int find_load(const struct kmemdump_image *image, u64 offset)
 	return low;
 }
 
+/*
+ * The other CPUs are marked offline when they are stopped for a panic. Debuggers
+ * take the notes for those of the online CPUs, so show these as they were before;
+ * the KMEMDUMP note tells which were stopped.
+ */
+static size_t mask_byte(unsigned int cpu)
+{
+	size_t byte = cpu / BITS_PER_BYTE;
+
+	if (IS_ENABLED(CONFIG_CPU_BIG_ENDIAN))
+		byte ^= sizeof(long) - 1;
+	return byte;
+}
+
+static void restore_online_mask(const struct kmemdump_image *image, unsigned long addr,
+				u8 *buf, size_t len)
+{
+	unsigned long mask = (unsigned long)&__cpu_online_mask;
+	unsigned int i;
+
+	if (addr >= mask + sizeof(__cpu_online_mask) || addr + len <= mask)
+		return;
+	for (i = 0; i < image->nr_cpus; i++) {
+		unsigned long byte = mask + mask_byte(image->cpus[i].cpu);
+
+		if (byte >= addr && byte < addr + len)
+			buf[byte - addr] |= BIT(image->cpus[i].cpu % BITS_PER_BYTE);
+	}
+}
+
 static void read_loads(const struct kmemdump_image *image, u64 offset, void *buf, size_t len)
 {
 	unsigned int i;
@@ -542,6 +917,7 @@ static void read_loads(const struct kmemdump_image *image, u64 offset, void *buf
 		u64 skip = offset - load->offset;
 
 		read_memory(buf, load->vaddr + skip, load->paddr + skip, n);
+		restore_online_mask(image, load->vaddr + skip, buf, n);
 		offset += n;
 		buf += n;
 		len -= n;

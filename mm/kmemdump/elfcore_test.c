@@ -119,7 +119,8 @@ static void headers(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, size, sizeof(struct elf_prstatus));
 	p = find_note(buf, "VMCOREINFO", 0, &size);
 	KUNIT_ASSERT_NOT_NULL(test, p);
-	KUNIT_EXPECT_NOT_NULL(test, strnstr(p, "\nCRASHTIME=", size));
+	if (IS_ENABLED(CONFIG_CRASH_DUMP))
+		KUNIT_EXPECT_NOT_NULL(test, strnstr(p, "\nCRASHTIME=", size));
 	KUNIT_EXPECT_NOT_NULL(test, find_note(buf, KMEMDUMP_NOTE_NAME, KMEMDUMP_NT_REGIONS, &size));
 }
 
@@ -137,7 +138,9 @@ static void region_note(struct kunit *test)
 	note = find_note(read_all(test, build(test, table)), KMEMDUMP_NOTE_NAME,
 			 KMEMDUMP_NT_REGIONS, &size);
 	KUNIT_ASSERT_NOT_NULL(test, note);
-	KUNIT_EXPECT_EQ(test, size, sizeof(*note) + sizeof(*region) + sizeof(*segs));
+	KUNIT_EXPECT_EQ(test, size, sizeof(*note) + sizeof(*region) + sizeof(*segs) +
+				    note->nr_cpus * sizeof(struct kmemdump_note_cpu));
+	KUNIT_EXPECT_EQ(test, note->nr_cpus, num_online_cpus());
 	KUNIT_EXPECT_EQ(test, note->version, KMEMDUMP_VERSION);
 	KUNIT_EXPECT_EQ(test, note->nr_regions, 1);
 	KUNIT_EXPECT_EQ(test, note->nr_segments, 1);
@@ -271,9 +274,79 @@ static void rank_order(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &log, NULL, KMEMDUMP_CLASS_LOG, 0), 0);
 	image = build(test, table);
 	KUNIT_ASSERT_EQ(test, image->nr_loads, 2);
-	KUNIT_EXPECT_EQ(test, image->loads[0].rank, KMEMDUMP_RANK_LOG);
+	KUNIT_EXPECT_EQ(test, image->loads[0].order, KMEMDUMP_ORDER_LOG);
 	KUNIT_EXPECT_EQ(test, image->loads[0].vaddr, (unsigned long)p + 4 * PAGE_SIZE);
 	KUNIT_EXPECT_GT(test, image->loads[1].offset, image->loads[0].offset);
+}
+
+static void add_area(struct kunit *test, struct kmemdump_table *table, u8 *p, size_t size)
+{
+	struct kmemdump_region area = { .name = "area", .virt_addr = p, .size = size };
+
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &area, NULL, KMEMDUMP_CLASS_CORE,
+					   KMEMDUMP_ENTRY_AREA), 0);
+}
+
+/* What is inside of an area keeps its own place in the order. */
+static void area_around_regions(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	u8 *p = kunit_kmalloc(test, 8 * PAGE_SIZE, GFP_KERNEL);
+	const struct kmemdump_note_region *region;
+	const struct kmemdump_note *note;
+	struct kmemdump_image *image;
+	struct kmemdump_load *loads;
+	u32 size;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	kmemdump_test_add(test, table, "inside", p + 2 * PAGE_SIZE, 100, 0);
+	add_area(test, table, p, 8 * PAGE_SIZE);
+	/* Three loads take more room than two segments. */
+	image = kmemdump_image_alloc(2, 3);
+	KUNIT_ASSERT_NOT_NULL(test, image);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
+	kmemdump_image_build(image, table, NULL, NULL);
+
+	loads = image->loads;
+	KUNIT_ASSERT_EQ(test, image->nr_loads, 3);
+	KUNIT_EXPECT_EQ(test, loads[0].order, KMEMDUMP_ORDER_NORMAL);
+	KUNIT_EXPECT_EQ(test, loads[0].vaddr, (unsigned long)p + 2 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, loads[0].nr_pages, 1);
+	KUNIT_EXPECT_EQ(test, loads[1].vaddr, (unsigned long)p);
+	KUNIT_EXPECT_EQ(test, loads[1].nr_pages, 2);
+	KUNIT_EXPECT_EQ(test, loads[2].vaddr, (unsigned long)p + 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, loads[2].paddr, __pa(p) + 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, loads[2].nr_pages, 5);
+	KUNIT_EXPECT_EQ(test, image->nr_left_out, 0);
+
+	note = find_note(read_all(test, image), KMEMDUMP_NOTE_NAME, KMEMDUMP_NT_REGIONS, &size);
+	KUNIT_ASSERT_NOT_NULL(test, note);
+	region = (void *)note + note->header_size;
+	KUNIT_EXPECT_EQ(test, region[0].flags, 0);
+	KUNIT_EXPECT_EQ(test, region[1].flags, KMEMDUMP_REGION_VOLATILE);
+}
+
+/* What there is no room for is counted, and the dump says so. */
+static void no_room_for_loads(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	u8 *p = kunit_kmalloc(test, 8 * PAGE_SIZE, GFP_KERNEL);
+	const struct kmemdump_note *note;
+	struct kmemdump_image *image;
+	u32 size;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	kmemdump_test_add(test, table, "inside", p + 2 * PAGE_SIZE, 100, 0);
+	add_area(test, table, p, 8 * PAGE_SIZE);
+	image = kmemdump_image_alloc(2, 2);
+	KUNIT_ASSERT_NOT_NULL(test, image);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
+	kmemdump_image_build(image, table, NULL, NULL);
+	KUNIT_EXPECT_EQ(test, image->nr_loads, 2);
+	KUNIT_EXPECT_EQ(test, image->nr_left_out, 1);
+	note = find_note(read_all(test, image), KMEMDUMP_NOTE_NAME, KMEMDUMP_NT_REGIONS, &size);
+	KUNIT_ASSERT_NOT_NULL(test, note);
+	KUNIT_EXPECT_EQ(test, note->nr_left_out, 1);
 }
 
 /* Any window of the image shows what the whole image has there. */
@@ -436,6 +509,8 @@ static struct kunit_case elfcore_cases[] = {
 	KUNIT_CASE(moved_region),
 	KUNIT_CASE(shared_pages),
 	KUNIT_CASE(rank_order),
+	KUNIT_CASE(area_around_regions),
+	KUNIT_CASE(no_room_for_loads),
 	KUNIT_CASE(any_window),
 	KUNIT_CASE(empty_table),
 	KUNIT_CASE(unmapped_region),

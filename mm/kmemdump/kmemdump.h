@@ -12,8 +12,20 @@
 #include <linux/xarray.h>
 #include <linux/zstd.h>
 
+#ifdef CONFIG_UNWINDER_ORC
+#include <asm/orc_types.h>
+#endif
+
 struct kmemdump_image;
 struct kmemdump_stream;
+
+/* How much the kernel keeps of itself. */
+enum kmemdump_set {
+	KMEMDUMP_SET_NONE,	/* a test's table */
+	KMEMDUMP_SET_MINIMAL,	/* the log */
+	KMEMDUMP_SET_STANDARD,	/* what debuggers need in full mode */
+	KMEMDUMP_SET_EXTENDED,	/* and what is of use to people in them */
+};
 
 /*
  * All that is registered. There is one live table; KUnit tests make their own.
@@ -23,6 +35,7 @@ struct kmemdump_stream;
  * enough before a region goes in.
  */
 struct kmemdump_table {
+	enum kmemdump_set	set;
 	struct mutex		lock;		/* serialises all changes */
 	struct xarray		regions;	/* id -> struct kmemdump_entry */
 	struct rhashtable	names;
@@ -51,6 +64,8 @@ static inline void kmemdump_table_init(struct kmemdump_table *table)
 #define KMEMDUMP_ENTRY_PERCPU	0x01
 #define KMEMDUMP_ENTRY_MAPPED	0x02	/* by us; unmapped with the entry */
 #define KMEMDUMP_ENTRY_SILENT	0x04	/* goes with its module without a word */
+#define KMEMDUMP_ENTRY_AREA	0x08	/* others may be inside; it changes under the writer */
+#define KMEMDUMP_ENTRY_CPU	0x10	/* the area of a CPU */
 
 /*
  * struct kmemdump_entry.state: a bit for each backend that was told of the
@@ -102,11 +117,24 @@ void kmemdump_entry_free(struct kmemdump_entry *entry);
 bool kmemdump_entry_present(const struct kmemdump_entry *entry,
 			    const struct kmemdump_segment *segs, unsigned int nr);
 bool kmemdump_readable(unsigned long addr, phys_addr_t phys);
+bool kmemdump_translate_addr(unsigned long addr, phys_addr_t *phys);
+bool kmemdump_is_linear(unsigned long addr);
 size_t kmemdump_entry_size(const struct kmemdump_entry *entry);
 const char *kmemdump_entry_owner(const struct kmemdump_entry *entry);
 bool kmemdump_is_percpu(unsigned long addr, const struct module *mod);
 void kmemdump_set_addr(struct kmemdump_region *region, unsigned long addr,
 		       const struct module *mod);
+
+/* coreset.c */
+bool kmemdump_is_module_addr(unsigned long addr);
+void kmemdump_add_module(struct module *mod);
+
+/* crashset.c; the linker makes the tables of the unwinder */
+#ifdef CONFIG_UNWINDER_ORC
+extern int __start_orc_unwind_ip[];
+extern struct orc_entry __start_orc_unwind[];
+#endif
+void kmemdump_find_crash_set(struct kmemdump_image *image);
 
 /* lifetime.c */
 unsigned int kmemdump_remove_module(struct kmemdump_table *table, struct module *mod);
@@ -155,24 +183,57 @@ struct kmemdump_image_region {
 	u8				copy;		/* of its segments */
 };
 
+/* What stands first in the image: if the dump is cut, that is still there. */
+enum kmemdump_order {
+	KMEMDUMP_ORDER_LOG,
+	KMEMDUMP_ORDER_CRASHED,		/* the task that panicked */
+	KMEMDUMP_ORDER_CURRENT,		/* those on the other CPUs */
+	KMEMDUMP_ORDER_HIGH,		/* providers' regions */
+	KMEMDUMP_ORDER_NORMAL,
+	KMEMDUMP_ORDER_LOW,
+	KMEMDUMP_ORDER_IMAGE,		/* data of the kernel image */
+	KMEMDUMP_ORDER_PERCPU,
+	KMEMDUMP_ORDER_TASKS,
+	KMEMDUMP_ORDER_REST,
+};
+
 /* One PT_LOAD: whole pages, no two overlap in @vaddr. */
 struct kmemdump_load {
 	u64	vaddr;
 	u64	paddr;
 	u64	offset;		/* in the core image */
 	u32	nr_pages;
-	u32	rank;
+	u32	order;		/* enum kmemdump_order */
 };
+
+/* A CPU as it is at the crash. */
+struct kmemdump_image_cpu {
+	u32		cpu;
+	u32		state;		/* enum kmemdump_cpu_state */
+	u32		pid;		/* of the task that it runs */
+	struct pt_regs	regs;
+};
+
+/* Loads that the crash set may need besides those of regions. */
+#define KMEMDUMP_MAX_FOUND	8192
 
 struct kmemdump_image {
 	struct rcu_head			rcu;
+	enum kmemdump_set		set;
 	unsigned int			max_regions;
 	unsigned int			max_loads;
+	unsigned int			max_cpus;
 	unsigned int			nr_regions;
 	unsigned int			nr_segments;
 	unsigned int			nr_loads;
+	unsigned int			nr_cpus;
+	unsigned int			nr_left_out;	/* pieces there was no room for */
+	bool				full;
+	bool				live;		/* of a running system */
+	unsigned long			last_table;
 	struct kmemdump_image_region	*regions;
 	struct kmemdump_load		*loads;
+	struct kmemdump_image_cpu	*cpus;
 
 	u64				notes_offset;
 	u64				notes_size;
@@ -180,8 +241,6 @@ struct kmemdump_image {
 	u64				size;
 
 	time64_t			time;
-	bool				has_regs;
-	struct elf_prstatus		prstatus;
 	size_t				vmcoreinfo_size;
 	char				vmcoreinfo[PAGE_SIZE + 32];
 };
@@ -189,6 +248,10 @@ struct kmemdump_image {
 struct kmemdump_image *kmemdump_image_alloc(unsigned int max_regions, unsigned int max_loads);
 void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *table,
 			  const struct kmemdump_backend *be, struct pt_regs *regs);
+void kmemdump_image_add(struct kmemdump_image *image, unsigned long addr, size_t size,
+			enum kmemdump_order order);
+void kmemdump_image_add_tables(struct kmemdump_image *image, unsigned long addr, size_t size,
+			       enum kmemdump_order order);
 void kmemdump_image_read(const struct kmemdump_image *image, u64 offset, void *buf, size_t len);
 
 /* serialize.c */
@@ -208,6 +271,7 @@ struct kmemdump_stream *kmemdump_stream_alloc(void);
 void kmemdump_stream_free(struct kmemdump_stream *stream);
 int kmemdump_serialize(struct kmemdump_backend *be, struct kmemdump_stream *stream,
 		       const struct kmemdump_image *image);
+struct pt_regs *kmemdump_save_regs(struct pt_regs *regs);
 void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs);
 
 #endif /* _MM_KMEMDUMP_H */

@@ -110,6 +110,7 @@ static int module_changes(struct notifier_block *nb, unsigned long action, void 
 
 	switch (action) {
 	case MODULE_STATE_COMING:
+		kmemdump_add_module(mod);
 		kmemdump_add_vars(&kmemdump_table, mod->kmemdump_vars, mod->num_kmemdump_vars,
 				  mod);
 		break;

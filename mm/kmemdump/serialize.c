@@ -237,10 +237,10 @@ void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 	}
 }
 
-/* Registers of this CPU, where that is possible without kexec. */
-static struct pt_regs *save_regs(struct pt_regs *regs)
+/* Registers of this CPU, as far as the architecture has a way to save them. */
+struct pt_regs *kmemdump_save_regs(struct pt_regs *regs)
 {
-#if defined(CONFIG_X86) || defined(CONFIG_ARM64)
+#if defined(CONFIG_X86) || defined(CONFIG_ARM64) || defined(CONFIG_CRASH_DUMP)
 	crash_setup_regs(regs, NULL);
 	return regs;
 #else
@@ -262,7 +262,7 @@ static int kmemdump_panic(struct notifier_block *nb, unsigned long event, void *
 		return NOTIFY_DONE;
 	panic_on_oops = 1;
 
-	kmemdump_write_all(&kmemdump_table, save_regs(&regs));
+	kmemdump_write_all(&kmemdump_table, kmemdump_save_regs(&regs));
 	return NOTIFY_DONE;
 }
 

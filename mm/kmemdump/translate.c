@@ -70,7 +70,7 @@ static bool image_page(unsigned long addr, phys_addr_t *phys)
  * The kernel image comes first: on most architectures it has a mapping of its
  * own, which __pa() and virt_addr_valid() do not accept.
  */
-static bool is_linear(unsigned long addr)
+bool kmemdump_is_linear(unsigned long addr)
 {
 	return !__is_kernel(addr) && !is_vmalloc_or_module_addr((void *)addr);
 }
@@ -82,9 +82,9 @@ static bool is_vmalloc(unsigned long addr)
 }
 
 /* Physical address of @addr, if that is mapped kernel memory in use. Any context. */
-static bool translate_page(unsigned long addr, phys_addr_t *phys)
+bool kmemdump_translate_addr(unsigned long addr, phys_addr_t *phys)
 {
-	if (is_linear(addr))
+	if (kmemdump_is_linear(addr))
 		return linear_page(addr, phys);
 	if (__is_kernel(addr))
 		return image_page(addr, phys);
@@ -168,7 +168,7 @@ static int walk_range(struct walk *w, unsigned long addr, size_t size)
 		phys_addr_t phys;
 		char probe;
 
-		if (!translate_page(addr, &phys))
+		if (!kmemdump_translate_addr(addr, &phys))
 			return -EFAULT;
 		if (w->atomic) {
 			if (!w->percpu && maybe_device_memory(addr, phys))
@@ -246,7 +246,7 @@ static int get_place(const struct kmemdump_region *region, struct place *place)
 	place->addr = (unsigned long)__va(region->phys_addr);
 	if (place->addr + (region->size - 1) < place->addr)
 		return -EOVERFLOW;
-	return is_linear(place->addr) ? 0 : -EFAULT;
+	return kmemdump_is_linear(place->addr) ? 0 : -EFAULT;
 }
 
 static struct kmemdump_entry *alloc_entry(const char *name, unsigned int max_segments)
@@ -271,7 +271,8 @@ static bool same_place(const struct kmemdump_segment *segs, const struct kmemdum
 /* Whether somebody holds the memory at @segs, as far as its first page tells. */
 static bool segments_held(const struct kmemdump_segment *segs)
 {
-	return is_linear(segs->virt_addr) && page_held(virt_to_page((void *)segs->virt_addr));
+	return kmemdump_is_linear(segs->virt_addr) &&
+	       page_held(virt_to_page((void *)segs->virt_addr));
 }
 
 static struct kmemdump_entry *translate_mapped(const struct kmemdump_region *region)
@@ -430,7 +431,7 @@ static bool segment_present(const struct kmemdump_segment *seg)
 		unsigned long addr = seg->virt_addr + done;
 		phys_addr_t phys;
 
-		if (!translate_page(addr, &phys) || phys != seg->phys_addr + done)
+		if (!kmemdump_translate_addr(addr, &phys) || phys != seg->phys_addr + done)
 			return false;
 		done += min_t(size_t, seg->size - done, PAGE_SIZE - offset_in_page(addr));
 	}

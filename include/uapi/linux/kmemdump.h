@@ -89,6 +89,16 @@ enum kmemdump_state {
 	KMEMDUMP_STATE_GONE	= 2,	/* freed or unmapped, left out */
 };
 
+/* struct kmemdump_note_region.flags */
+#define KMEMDUMP_REGION_VOLATILE	0x1	/* it changes while it is written: no checksum */
+
+enum kmemdump_cpu_state {
+	KMEMDUMP_CPU_CRASHED	= 0,	/* it wrote the dump */
+	KMEMDUMP_CPU_STOPPED	= 1,	/* its registers are those from when it was stopped */
+	KMEMDUMP_CPU_LOST	= 2,	/* it stopped, but its registers are not known */
+	KMEMDUMP_CPU_RUNNING	= 3,	/* it did not stop; its registers are not known */
+};
+
 /**
  * struct kmemdump_note - start of the descriptor of a %KMEMDUMP_NT_REGIONS note
  * @version:		%KMEMDUMP_VERSION
@@ -98,6 +108,12 @@ enum kmemdump_state {
  * @segment_size:	bytes of one entry of the segment table
  * @nr_segments:	number of entries in the segment table, which follows
  *			the region table
+ * @cpu_size:		bytes of one entry of the CPU table
+ * @nr_cpus:		number of entries in the CPU table, which follows the
+ *			segment table; one for each NT_PRSTATUS note, in their order
+ * @nr_left_out:	pieces of memory that should be in the dump and are not,
+ *			because the tables of the kernel had no room for them
+ * @reserved:		0
  */
 struct kmemdump_note {
 	__u32	version;
@@ -106,6 +122,10 @@ struct kmemdump_note {
 	__u32	nr_regions;
 	__u32	segment_size;
 	__u32	nr_segments;
+	__u32	cpu_size;
+	__u32	nr_cpus;
+	__u32	nr_left_out;
+	__u32	reserved;
 };
 
 /**
@@ -118,9 +138,12 @@ struct kmemdump_note {
  * @first_segment:	index into the segment table
  * @nr_segments:	number of segments, at least 1
  * @percpu_size:	bytes that each CPU has of it; 0 if it is not per-CPU
+ * @flags:		%KMEMDUMP_REGION_VOLATILE
+ * @reserved:		0
  * @size:		bytes, the sum over its segments
  * @checksum:		XXH64, seed 0, of its bytes at the time of the crash;
- *			only of a region in %KMEMDUMP_STATE_OK. It is taken before
+ *			only of a region in %KMEMDUMP_STATE_OK without
+ *			%KMEMDUMP_REGION_VOLATILE. It is taken before
  *			the bytes are written: memory that a CPU or device still
  *			changes in between does not match
  */
@@ -133,6 +156,8 @@ struct kmemdump_note_region {
 	__u32	first_segment;
 	__u32	nr_segments;
 	__u32	percpu_size;
+	__u32	flags;
+	__u32	reserved;
 	__u64	size;
 	__u64	checksum;
 };
@@ -151,6 +176,20 @@ struct kmemdump_note_segment {
 	__u64	paddr;
 	__u64	size;
 	__u32	cpu;
+	__u32	reserved;
+};
+
+/**
+ * struct kmemdump_note_cpu - one CPU
+ * @cpu:	its number
+ * @state:	enum kmemdump_cpu_state
+ * @pid:	of the task that ran on it, 0 if it was idle
+ * @reserved:	0
+ */
+struct kmemdump_note_cpu {
+	__u32	cpu;
+	__u32	state;
+	__u32	pid;
 	__u32	reserved;
 };
 

@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kmemdump: what of the core set exists only at the crash.
+ *
+ * Tasks and their stacks, what debuggers need to get from one task to the next,
+ * the few pages of text that backtraces go through, and the page tables of what
+ * is not in the linear map. It is looked for at panic, so nothing has to be
+ * told to us while the system runs.
+ *
+ * All of it may be damaged: every read may fault, every walk is bounded, and one
+ * that ends early costs only what it would have found.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#include <linux/cpumask.h>
+#include <linux/fdtable.h>
+#include <linux/fs.h>
+#include <linux/fs_struct.h>
+#include <linux/futex.h>
+#include <linux/kallsyms.h>
+#include <linux/mm.h>
+#include <linux/nmi.h>
+#include <linux/pgtable.h>
+#include <linux/pid_namespace.h>
+#include <linux/ptrace.h>
+#include <linux/sched.h>
+#include <linux/sched/debug.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
+#include <linux/sched/task_stack.h>
+#include <linux/sizes.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+#include <linux/xarray.h>
+
+#include <asm/sections.h>
+
+#ifdef CONFIG_X86
+#include <asm/cpu_entry_area.h>
+#include <asm/current.h>
+#include <asm/syscall.h>
+#endif
+#ifdef CONFIG_ARM64
+#include <asm/stacktrace.h>
+#endif
+#ifdef CONFIG_UNWINDER_ORC
+#include <asm/orc_lookup.h>
+#endif
+
+#include "../percpu-internal.h"
+#include "../slab.h"
+
+#include "kmemdump.h"
+
+/* Tasks that may come and go between looking at nr_threads and walking the list. */
+#define SPARE_TASKS	64
+
+/* More than any machine has, so that a cycle in a damaged list ends. */
+#define MAX_CACHES	4096
+#define MAX_XA_NODES	16384
+#define MAX_CHUNKS	1024
+#define MAX_CHUNK_PAGES	4096
+#define MAX_UNWIND	4096
+
+/* Bytes of a function that debuggers look at. */
+#define MAX_FUNCTION	SZ_16K
+
+/* Objects that searches for pointers may add, and how much of each they look at. */
+#define MAX_TREE_OBJECTS	448
+#define MAX_REACHED		640
+#define MAX_OBJECT		256
+
+/* Not all architectures catch it if a bad pointer is one to user memory. */
+static bool peek(void *to, const void *from, size_t size)
+{
+	return (unsigned long)from >= TASK_SIZE_MAX && !copy_from_kernel_nofault(to, from, size);
+}
+
+#define peek_field(var, ptr)	peek(&(var), &(ptr), sizeof(var))
+
+static void add(struct kmemdump_image *image, const void *addr, size_t size,
+		enum kmemdump_order order)
+{
+	kmemdump_image_add(image, (unsigned long)addr, size, order);
+}
+
+/* Text */
+
+#ifdef CONFIG_UNWINDER_ORC
+/* What an unwinder reads to get past a frame of the function at @addr. */
+static void add_unwind_data(struct kmemdump_image *image, unsigned long addr,
+			    enum kmemdump_order order)
+{
+	unsigned int *block, from, to;
+
+	if (addr < LOOKUP_START_IP || addr >= LOOKUP_STOP_IP)
+		return;
+	block = orc_lookup + (addr - LOOKUP_START_IP) / LOOKUP_BLOCK_SIZE;
+	if (!peek_field(from, block[0]) || !peek_field(to, block[1]) || to < from ||
+	    to - from > MAX_UNWIND)
+		return;
+	add(image, block, 2 * sizeof(*block), order);
+	add(image, __start_orc_unwind_ip + from, (to - from + 1) * sizeof(int), order);
+	add(image, __start_orc_unwind + from, (to - from + 1) * sizeof(struct orc_entry), order);
+}
+#else
+static void add_unwind_data(struct kmemdump_image *image, unsigned long addr,
+			    enum kmemdump_order order)
+{
+}
+#endif
+
+/*
+ * @addr may be a return address. Debuggers look at the instructions before it,
+ * and all over its function.
+ */
+static void add_text(struct kmemdump_image *image, unsigned long addr, enum kmemdump_order order)
+{
+	unsigned long size, offset;
+
+	if (kmemdump_is_module_addr(addr)) {
+		kmemdump_image_add(image, addr - 16, 32, order);
+	} else if (addr >= (unsigned long)_stext && addr < (unsigned long)_etext) {
+		kmemdump_image_add(image, addr - 16, 32, order);
+		/*
+		 * Of the kernel itself that takes no lock. From the start of the
+		 * function, "crash" disassembles as many instructions as there are
+		 * bytes up to the address.
+		 */
+		if (kallsyms_lookup_size_offset(addr, &size, &offset))
+			kmemdump_image_add(image, addr - offset,
+					   min(max(size, 5 * offset), MAX_FUNCTION), order);
+		add_unwind_data(image, addr, order);
+	}
+}
+
+/*
+ * How a task gets off its CPU, which debuggers take apart to find where one that
+ * sleeps goes on.
+ */
+static void add_sched_text(struct kmemdump_image *image)
+{
+	add(image, __sched_text_start, __sched_text_end - __sched_text_start,
+	    KMEMDUMP_ORDER_IMAGE);
+#ifdef CONFIG_X86_64
+	/* From the first instructions of these "crash" learns if there are frame pointers. */
+	add(image, sys_call_table[__NR_open], 32, KMEMDUMP_ORDER_IMAGE);
+	add(image, sys_call_table[__NR_fork], 32, KMEMDUMP_ORDER_IMAGE);
+	add(image, sys_call_table[__NR_write], 32, KMEMDUMP_ORDER_IMAGE);
+	add(image, vfs_read, 32, KMEMDUMP_ORDER_IMAGE);
+	if (IS_ENABLED(CONFIG_FUTEX))
+		add(image, do_futex, 32, KMEMDUMP_ORDER_IMAGE);
+#endif
+}
+
+/* All that looks like a return address in [@low, @high) of a stack. */
+static void add_return_addresses(struct kmemdump_image *image, unsigned long low,
+				 unsigned long high, enum kmemdump_order order)
+{
+	unsigned long words[32], last = 0;
+	size_t i, n;
+
+	for (; low < high; low += n) {
+		n = min_t(size_t, high - low, sizeof(words));
+		if (!peek(words, (void *)low, n))
+			continue;
+		for (i = 0; i < n / sizeof(words[0]); i++) {
+			if (words[i] == last)
+				continue;
+			last = words[i];
+			add_text(image, last, order);
+		}
+	}
+}
+
+/* Stacks */
+
+/* Where a task that does not run left its stack. */
+static unsigned long saved_sp(const struct task_struct *task)
+{
+	unsigned long sp = 0;
+
+#if defined(CONFIG_X86)
+	peek_field(sp, task->thread.sp);
+#elif defined(CONFIG_ARM64)
+	peek_field(sp, task->thread.cpu_context.sp);
+#elif defined(CONFIG_PPC)
+	peek_field(sp, task->thread.ksp);
+#endif
+	return sp;
+}
+
+/* [@low, @low + @size) is a stack that is used from @sp on; from its start if 0. */
+static void add_stack(struct kmemdump_image *image, unsigned long low, unsigned long size,
+		      unsigned long sp, enum kmemdump_order order)
+{
+	if (sp < low || sp >= low + size)
+		sp = low;
+	sp = ALIGN_DOWN(sp, sizeof(long));
+	kmemdump_image_add(image, low, size, order);
+	add_return_addresses(image, sp, low + size, order);
+}
+
+static void add_task_stack(struct kmemdump_image *image, const struct task_struct *task,
+			   bool running, enum kmemdump_order order)
+{
+	unsigned long low;
+
+	if (peek_field(low, task->stack) && low)
+		add_stack(image, low, THREAD_SIZE, running ? 0 : saved_sp(task), order);
+}
+
+#if defined(CONFIG_X86_64)
+static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
+{
+	unsigned long top = (unsigned long)per_cpu(pcpu_hot.hardirq_stack_ptr, cpu);
+	struct cea_exception_stacks *exceptions = per_cpu(cea_exception_stacks, cpu);
+
+	/* The address is that of the last word. */
+	if (top)
+		add_stack(image, ALIGN(top, IRQ_STACK_SIZE) - IRQ_STACK_SIZE, IRQ_STACK_SIZE, 0,
+			  KMEMDUMP_ORDER_PERCPU);
+	/* Their memory is in the per-CPU area, at other addresses. */
+	if (exceptions)
+		kmemdump_image_add_tables(image, (unsigned long)exceptions, sizeof(*exceptions),
+					  KMEMDUMP_ORDER_PERCPU);
+}
+#elif defined(CONFIG_ARM64)
+static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
+{
+	unsigned long low = (unsigned long)per_cpu(irq_stack_ptr, cpu);
+
+	if (low)
+		add_stack(image, low, IRQ_STACK_SIZE, 0, KMEMDUMP_ORDER_PERCPU);
+}
+#else
+static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
+{
+}
+#endif
+
+/* Tasks */
+
+static const struct {
+	size_t	offset;
+	size_t	size;
+	bool	extended;
+} task_parts[] = {
+	{ offsetof(struct task_struct, signal), sizeof(struct signal_struct) },
+	{ offsetof(struct task_struct, mm), sizeof(struct mm_struct) },
+	{ offsetof(struct task_struct, thread_pid), sizeof(struct pid) },
+	{ offsetof(struct task_struct, sighand), sizeof(struct sighand_struct), true },
+	{ offsetof(struct task_struct, real_cred), sizeof(struct cred), true },
+	{ offsetof(struct task_struct, files), sizeof(struct files_struct), true },
+	{ offsetof(struct task_struct, fs), sizeof(struct fs_struct), true },
+	{ offsetof(struct task_struct, nsproxy), sizeof(struct nsproxy), true },
+};
+
+static void add_task(struct kmemdump_image *image, const struct task_struct *task, bool running,
+		     enum kmemdump_order order)
+{
+	void *part;
+	int i;
+
+	add(image, task, sizeof(*task), order);
+	add_task_stack(image, task, running, order);
+	for (i = 0; i < ARRAY_SIZE(task_parts); i++) {
+		if (task_parts[i].extended && image->set < KMEMDUMP_SET_EXTENDED)
+			continue;
+		if (peek(&part, (void *)task + task_parts[i].offset, sizeof(part)) && part)
+			add(image, part, task_parts[i].size, order);
+	}
+}
+
+static void add_running_tasks(struct kmemdump_image *image)
+{
+	unsigned int cpu, i;
+
+	/* Where they run is on no stack. */
+	for (i = 0; i < image->nr_cpus; i++)
+		add_text(image, instruction_pointer(&image->cpus[i].regs),
+			 KMEMDUMP_ORDER_CURRENT);
+	add_task(image, current, true, KMEMDUMP_ORDER_CRASHED);
+	for_each_present_cpu(cpu)
+		add_task(image, cpu_curr_snapshot(cpu), true, KMEMDUMP_ORDER_CURRENT);
+	/* Those that idle for the CPUs are on no list. */
+	for_each_present_cpu(cpu)
+		add_task(image, idle_task(cpu), true, KMEMDUMP_ORDER_TASKS);
+}
+
+static struct list_head *next_of(const struct list_head *entry)
+{
+	struct list_head *next;
+
+	return peek_field(next, entry->next) ? next : NULL;
+}
+
+static void add_threads(struct kmemdump_image *image, struct task_struct *process,
+			unsigned int *left)
+{
+	struct list_head *head, *pos;
+	struct signal_struct *signal;
+
+	if (!peek_field(signal, process->signal) || !signal)
+		return;
+	head = &signal->thread_head;
+	for (pos = next_of(head); pos && pos != head && *left; pos = next_of(pos)) {
+		(*left)--;
+		add_task(image, list_entry(pos, struct task_struct, thread_node), false,
+			 KMEMDUMP_ORDER_TASKS);
+	}
+}
+
+static void add_all_tasks(struct kmemdump_image *image)
+{
+	unsigned int left = clamp_t(int, nr_threads, 0, PID_MAX_LIMIT) + SPARE_TASKS;
+	struct list_head *pos = &init_task.tasks;
+
+	do {
+		touch_nmi_watchdog();
+		add_threads(image, list_entry(pos, struct task_struct, tasks), &left);
+		pos = next_of(pos);
+	} while (pos && pos != &init_task.tasks && left);
+}
+
+/* The nodes of an xarray. It is no deeper than an index has bits for. */
+static void add_xarray(struct kmemdump_image *image, const struct xarray *xa,
+		       enum kmemdump_order order)
+{
+	struct {
+		const struct xa_node	*node;
+		unsigned int		slot;
+	} path[BITS_PER_LONG / XA_CHUNK_SHIFT + 1];
+	unsigned int depth = 0, left = MAX_XA_NODES;
+	void *entry;
+
+	if (!peek_field(entry, xa->xa_head) || !xa_is_node(entry))
+		return;
+	path[0].node = xa_to_node(entry);
+	path[0].slot = 0;
+	add(image, path[0].node, sizeof(struct xa_node), order);
+	while (left) {
+		if (path[depth].slot == XA_CHUNK_SIZE) {
+			if (!depth--)
+				return;
+			continue;
+		}
+		if (!peek_field(entry, path[depth].node->slots[path[depth].slot++]))
+			continue;
+		if (xa_is_node(entry) && depth + 1 < ARRAY_SIZE(path)) {
+			left--;
+			depth++;
+			path[depth].node = xa_to_node(entry);
+			path[depth].slot = 0;
+			add(image, path[depth].node, sizeof(struct xa_node), order);
+		}
+	}
+}
+
+/* Debuggers make a list of the slab caches when they start. */
+static void add_slab_caches(struct kmemdump_image *image)
+{
+	unsigned int left = MAX_CACHES;
+	struct list_head *pos;
+
+	for (pos = next_of(&slab_caches); pos && pos != &slab_caches && left--;
+	     pos = next_of(pos))
+		add(image, list_entry(pos, struct kmem_cache, list), sizeof(struct kmem_cache),
+		    KMEMDUMP_ORDER_REST);
+}
+
+/*
+ * Debuggers go from the variables of the kernel to objects that they point to:
+ * interrupts, timers, devices. Nobody told us which variables that are, so what
+ * looks like a pointer in one is taken for a pointer, as kmemleak does.
+ */
+struct reach {
+	struct kmemdump_image	*image;
+	unsigned int		nr;
+	unsigned int		max;
+	struct {
+		unsigned long	addr;
+		unsigned long	size;
+	} objects[MAX_REACHED];
+};
+
+/* One search at a time; at panic nothing else runs. */
+static struct reach reach;
+static DEFINE_SPINLOCK(reach_lock);
+
+/* The object that @addr is in, as far as slab knows one. */
+static bool find_object(unsigned long addr, unsigned long *start, unsigned long *size)
+{
+	struct kmem_cache *cache;
+	unsigned int object_size;
+	struct slab *slab;
+
+	*start = ALIGN_DOWN(addr, sizeof(long));
+	*size = sizeof(long);
+	slab = virt_to_slab((void *)addr);
+	if (!slab)
+		return true;
+	if (!peek_field(cache, slab->slab_cache) || !cache ||
+	    !peek_field(object_size, cache->size) || !object_size)
+		return false;
+	*start = (unsigned long)slab_address(slab);
+	*start += (addr - *start) / object_size * object_size;
+	*size = min(object_size, MAX_OBJECT);
+	return true;
+}
+
+/* Follow @word, which may be a pointer. */
+static void reach_word(struct reach *r, unsigned long word)
+{
+	unsigned long start, size;
+	unsigned int i;
+
+	if (word < PAGE_OFFSET || !kmemdump_is_linear(word) || !virt_addr_valid((void *)word) ||
+	    is_kernel_percpu_address(word) || !find_object(word, &start, &size))
+		return;
+	for (i = 0; i < r->nr; i++)
+		if (r->objects[i].addr == start)
+			return;
+	if (r->nr == r->max)
+		return;
+	r->objects[r->nr].addr = start;
+	r->objects[r->nr++].size = size;
+	kmemdump_image_add(r->image, start, size, KMEMDUMP_ORDER_REST);
+}
+
+/* The root of an xarray or a maple tree: a pointer with this tag. */
+static bool is_tree(unsigned long word)
+{
+	return (word & 3) == 2;
+}
+
+/* Follow all words of [@low, @high). */
+static void reach_range(struct reach *r, unsigned long low, unsigned long high, bool trees_only)
+{
+	unsigned long words[32], last = 0;
+	size_t i, n;
+
+	for (low = ALIGN(low, sizeof(long)); low < high; low += n) {
+		n = min_t(size_t, high - low, sizeof(words));
+		if (!peek(words, (void *)low, n))
+			continue;
+		for (i = 0; i < n / sizeof(words[0]); i++)
+			if (words[i] != last && (!trees_only || is_tree(words[i])))
+				reach_word(r, last = words[i]);
+	}
+}
+
+/* Also what those point to that were found since the @from-th, and so on. */
+static void reach_on(struct reach *r, unsigned int from, unsigned int depth)
+{
+	while (depth-- && from < r->nr) {
+		unsigned int end = r->nr;
+
+		for (; from < end; from++)
+			reach_range(r, r->objects[from].addr,
+				    r->objects[from].addr + r->objects[from].size, false);
+	}
+}
+
+static void reach_from_variables(struct kmemdump_image *image)
+{
+	unsigned long flags;
+	unsigned int cpu, from;
+
+	if (!spin_trylock_irqsave(&reach_lock, flags))
+		return;
+	reach.image = image;
+	reach.nr = 0;
+
+	/* Trees that hang on variables are tables of objects, such as the interrupts. */
+	reach.max = MAX_TREE_OBJECTS;
+	reach_range(&reach, (unsigned long)_sdata, (unsigned long)_edata, true);
+	reach_range(&reach, (unsigned long)__bss_start, (unsigned long)__bss_stop, true);
+	reach_on(&reach, 0, 4);
+
+	/* Timers. */
+	reach.max = MAX_REACHED;
+	from = reach.nr;
+	for_each_possible_cpu(cpu) {
+		const void __percpu *start = (const void __percpu __force *)__per_cpu_start;
+		unsigned long area = (unsigned long)per_cpu_ptr(start, cpu);
+
+		reach_range(&reach, area, area + (__per_cpu_end - __per_cpu_start), false);
+	}
+	reach_on(&reach, from, 1);
+	spin_unlock_irqrestore(&reach_lock, flags);
+}
+
+/* Per-CPU variables that were allocated after the first chunk was full. */
+static void add_percpu_chunks(struct kmemdump_image *image)
+{
+	unsigned int left = MAX_CHUNKS, cpu;
+	struct list_head *head, *pos;
+	void *base;
+	int nr_pages;
+
+	for (head = pcpu_chunk_lists; head < pcpu_chunk_lists + pcpu_nr_slots; head++) {
+		for (pos = next_of(head); pos && pos != head && left--; pos = next_of(pos)) {
+			struct pcpu_chunk *chunk = list_entry(pos, struct pcpu_chunk, list);
+
+			if (!peek_field(base, chunk->base_addr) ||
+			    !peek_field(nr_pages, chunk->nr_pages) || nr_pages < 0 ||
+			    nr_pages > MAX_CHUNK_PAGES)
+				continue;
+			/* Pages that are not populated have no translation. */
+			for_each_possible_cpu(cpu)
+				add(image, base + pcpu_unit_offsets[cpu],
+				    (size_t)nr_pages << PAGE_SHIFT, KMEMDUMP_ORDER_REST);
+		}
+	}
+}
+
+/*
+ * Put into @image what the core set has besides regions. It takes no lock: at
+ * panic nothing else runs, and on a running system what is read in the middle of
+ * a change can only be wrong, not dangerous.
+ */
+void kmemdump_find_crash_set(struct kmemdump_image *image)
+{
+	unsigned int cpu;
+
+	add_running_tasks(image);
+	add_sched_text(image);
+	for_each_possible_cpu(cpu)
+		add_cpu_stacks(image, cpu);
+	add_all_tasks(image);
+	add_xarray(image, &init_pid_ns.idr.idr_rt, KMEMDUMP_ORDER_TASKS);
+	add_slab_caches(image);
+	reach_from_variables(image);
+	if (image->set >= KMEMDUMP_SET_EXTENDED)
+		add_percpu_chunks(image);
+}
