@@ -4,9 +4,12 @@
  *
  * Copyright (C) 2026 the kmemdump authors
  */
+#include <linux/capability.h>
 #include <linux/debugfs.h>
 #include <linux/init.h>
+#include <linux/preempt.h>
 #include <linux/rculist.h>
+#include <linux/security.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -198,6 +201,111 @@ static const struct file_operations symbols_fops = {
 };
 #endif
 
+/* The core image of the running system. */
+struct vmcore {
+	struct kmemdump_image	*image;
+	void			*head;		/* all before the memory */
+	void			*page;
+};
+
+static void free_vmcore(struct vmcore *v)
+{
+	kvfree(v->image);
+	kvfree(v->head);
+	kfree(v->page);
+	kfree(v);
+}
+
+static int fill_vmcore(struct vmcore *v)
+{
+	static struct pt_regs regs;
+
+	lockdep_assert_held(&kmemdump_table.lock);
+	v->page = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	v->image = kmemdump_image_alloc(kmemdump_table.nr_regions,
+					kmemdump_table.nr_segments + KMEMDUMP_MAX_FOUND);
+	if (!v->page || !v->image)
+		return -ENOMEM;
+
+	v->image->live = true;
+	migrate_disable();
+	kmemdump_image_build(v->image, &kmemdump_table, NULL, kmemdump_save_regs(&regs));
+	migrate_enable();
+
+	/* Regions may go once the lock is dropped, and the notes with them. */
+	v->head = kvmalloc(v->image->data_offset, GFP_KERNEL);
+	if (!v->head)
+		return -ENOMEM;
+	kmemdump_image_read(v->image, 0, v->head, v->image->data_offset);
+	return 0;
+}
+
+static int vmcore_open(struct inode *inode, struct file *file)
+{
+	struct vmcore *v;
+	int ret;
+
+	/* The same as for /proc/kcore. */
+	if (!capable(CAP_SYS_RAWIO))
+		return -EPERM;
+	ret = security_locked_down(LOCKDOWN_KCORE);
+	if (ret)
+		return ret;
+
+	v = kzalloc(sizeof(*v), GFP_KERNEL);
+	if (!v)
+		return -ENOMEM;
+	mutex_lock(&kmemdump_table.lock);
+	ret = fill_vmcore(v);
+	mutex_unlock(&kmemdump_table.lock);
+	if (ret) {
+		free_vmcore(v);
+		return ret;
+	}
+	file->private_data = v;
+	return 0;
+}
+
+static ssize_t vmcore_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
+{
+	struct vmcore *v = file->private_data;
+	u64 head = v->image->data_offset, left;
+
+	if (*pos < head)
+		return simple_read_from_buffer(buf, len, pos, v->head, head);
+	if (*pos >= v->image->size)
+		return 0;
+	/* Memory may go meanwhile; then there are zeros. */
+	left = v->image->size - *pos;
+	len = min3((u64)len, left, (u64)PAGE_SIZE);
+	kmemdump_image_read(v->image, *pos, v->page, len);
+	if (copy_to_user(buf, v->page, len))
+		return -EFAULT;
+	*pos += len;
+	return len;
+}
+
+static loff_t vmcore_llseek(struct file *file, loff_t offset, int whence)
+{
+	struct vmcore *v = file->private_data;
+
+	return fixed_size_llseek(file, offset, whence, v->image->size);
+}
+
+static int vmcore_release(struct inode *inode, struct file *file)
+{
+	free_vmcore(file->private_data);
+	return 0;
+}
+
+static const struct file_operations vmcore_fops = {
+	.owner		= THIS_MODULE,
+	.open		= vmcore_open,
+	.read		= vmcore_read,
+	.llseek		= vmcore_llseek,
+	.release	= vmcore_release,
+};
+
 static int __init kmemdump_debugfs_init(void)
 {
 	struct dentry *dir = debugfs_create_dir("kmemdump", NULL);
@@ -205,6 +313,7 @@ static int __init kmemdump_debugfs_init(void)
 	debugfs_create_file("regions", 0400, dir, NULL, &regions_fops);
 	debugfs_create_file("not_carried", 0400, dir, NULL, &not_carried_fops);
 	debugfs_create_file("backends", 0400, dir, NULL, &backends_fops);
+	debugfs_create_file("vmcore", 0400, dir, NULL, &vmcore_fops);
 #ifdef CONFIG_KALLSYMS
 	debugfs_create_file("symbols", 0600, dir, NULL, &symbols_fops);
 #endif
