@@ -18,7 +18,10 @@
 #include <linux/string.h>
 #include <linux/timekeeping.h>
 #include <linux/timex.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+
+#include <asm/sections.h>
 
 #include "test_backend.h"
 
@@ -322,7 +325,59 @@ static void earlier_design(struct kunit *test)
 	print(test, "model", MODEL_SLOTS, rounds, &f, sizeof(struct model_region));
 }
 
+/* The writer, beside what it can't do without: to read all bytes and compress them. */
+#define IMAGE_SIZE	(2UL << 20)
+
+static void print_throughput(struct kunit *test, const char *what, const struct figures *f)
+{
+	kunit_info(test, "throughput %s %lu %llu %llu", what, IMAGE_SIZE, f->ns[0], f->ticks[0]);
+}
+
+static void writer(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_test_backend *tb = kmemdump_test_writer(test, 2 * IMAGE_SIZE);
+	struct kmemdump_stream *stream;
+	struct figures f[3] = { };
+	u8 *source, *copy;
+	size_t pos;
+
+	/* The kernel's own text and data: neither random nor zeros. */
+	source = kunit_kmalloc(test, IMAGE_SIZE, GFP_KERNEL);
+	copy = kunit_kmalloc(test, IMAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, source);
+	KUNIT_ASSERT_NOT_NULL(test, copy);
+	KUNIT_ASSERT_EQ(test, copy_from_kernel_nofault(source, _stext, IMAGE_SIZE), 0);
+	kmemdump_test_add(test, table, "image", source, IMAGE_SIZE, 0);
+	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb), 0);
+	stream = table->stream;
+
+	begin(&f[0]);
+	memcpy(copy, source, IMAGE_SIZE);
+	end(&f[0], 0);
+
+	begin(&f[1]);
+	for (pos = 0; pos < IMAGE_SIZE; pos += KMEMDUMP_FRAME_MAX) {
+		size_t size = zstd_compress_cctx(stream->cctx, stream->out, stream->out_size,
+						 source + pos, KMEMDUMP_FRAME_MAX,
+						 &stream->params);
+
+		KUNIT_ASSERT_FALSE(test, zstd_is_error(size));
+	}
+	end(&f[1], 0);
+
+	begin(&f[2]);
+	kmemdump_image_build(table->image, table, &tb->be, NULL);
+	KUNIT_ASSERT_EQ(test, kmemdump_serialize(&tb->be, stream, table->image), 0);
+	end(&f[2], 0);
+
+	print_throughput(test, "memcpy", &f[0]);
+	print_throughput(test, "zstd", &f[1]);
+	print_throughput(test, "kmemdump", &f[2]);
+}
+
 static struct kunit_case benchmark_cases[] = {
+	KUNIT_CASE_ATTR(writer, { .speed = KUNIT_SPEED_VERY_SLOW }),
 	KUNIT_CASE_ATTR(registration, { .speed = KUNIT_SPEED_VERY_SLOW }),
 	KUNIT_CASE_ATTR(earlier_design, { .speed = KUNIT_SPEED_VERY_SLOW }),
 	{}
