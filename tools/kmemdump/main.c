@@ -12,12 +12,14 @@
 #include "reader.h"
 
 static const char usage_text[] =
-	"usage: kmemdump list DUMP                  the regions in it\n"
+	"usage: kmemdump list [--json] DUMP         the regions in it\n"
 	"       kmemdump show [-x|-r] DUMP REGION   what one holds: text, or hex if it is none\n"
 	"                                           (-x: hex, -r: raw bytes);\n"
 	"                                           REGION@N: CPU N's part of a per-CPU one\n"
 	"       kmemdump log DUMP                   the kernel log\n"
-	"       kmemdump check DUMP                 is it whole and undamaged?\n"
+	"       kmemdump check [--json] DUMP        is it whole and undamaged?\n"
+	"       kmemdump extract DUMP CORE          make the ELF core that debuggers open\n"
+	"       kmemdump assemble CORE PART...      the same from a record in several files\n"
 	"\n"
 	"DUMP is a record as pstore shows it, or an ELF core made from one.\n"
 	"Exit code: 0 all good, 1 something of it is cut, missing or damaged, 2 no answer.\n";
@@ -27,41 +29,114 @@ struct dump {
 	struct core core;
 	struct region *regions;
 	size_t nr_regions;
+	struct cpu *cpus;
+	size_t nr_cpus;
+	uint32_t left_out;
 };
+
+static void examine(struct dump *dump, bool regions)
+{
+	core_open(&dump->core, &dump->image);
+	dump->regions = NULL;
+	dump->nr_regions = regions ? regions_load(&dump->core, &dump->regions) : 0;
+	dump->nr_cpus = cpus_load(&dump->core, &dump->cpus, &dump->left_out);
+}
 
 static void open_dump(struct dump *dump, const char *path, bool regions)
 {
 	image_open(&dump->image, path);
-	core_open(&dump->core, &dump->image);
-	dump->regions = NULL;
-	dump->nr_regions = regions ? regions_load(&dump->core, &dump->regions) : 0;
+	examine(dump, regions);
 }
 
 static void close_dump(struct dump *dump)
 {
+	free(dump->cpus);
 	free(dump->regions);
 	core_close(&dump->core);
 	image_close(&dump->image);
 }
 
-static int list(const char *path)
+static const char * const record_states[] = {
+	[RECORD_ELF]		= "elf",
+	[RECORD_COMPLETE]	= "complete",
+	[RECORD_PARTIAL]	= "partial",
+	[RECORD_TORN]		= "torn",
+};
+
+static bool regions_good(const struct dump *dump)
 {
-	int status = EXIT_GOOD;
+	for (size_t i = 0; i < dump->nr_regions; i++)
+		if (dump->regions[i].state != REGION_OK)
+			return false;
+	return true;
+}
+
+static bool all_good(const struct dump *dump)
+{
+	return regions_good(dump) && !dump->image.nr_damaged && !dump->core.cut &&
+	       !dump->left_out &&
+	       (dump->image.state == RECORD_COMPLETE || dump->image.state == RECORD_ELF);
+}
+
+/* All we know, for programs. Numbers above 2^53 are strings, addresses among them. */
+static void print_json(const struct dump *dump)
+{
+	printf("{\n  \"record\": \"%s\",\n  \"good\": %s,\n", record_states[dump->image.state],
+	       all_good(dump) ? "true" : "false");
+	printf("  \"image_size\": %llu,\n  \"image_have\": %llu,\n  \"damaged_places\": %u,\n",
+	       (unsigned long long)dump->image.size,
+	       (unsigned long long)image_total(&dump->image), dump->image.nr_damaged);
+	printf("  \"left_out\": %u,\n", dump->left_out);
+	if (dump->image.time)
+		printf("  \"crashed\": \"%llu\",\n", (unsigned long long)dump->image.time);
+
+	printf("  \"cpus\": [");
+	for (size_t i = 0; i < dump->nr_cpus; i++)
+		printf("%s\n    { \"cpu\": %u, \"state\": \"%s\", \"pid\": %u }", i ? "," : "",
+		       dump->cpus[i].cpu, cpu_state_name(dump->cpus[i].state), dump->cpus[i].pid);
+	printf("\n  ],\n  \"regions\": [");
+	for (size_t i = 0; i < dump->nr_regions; i++) {
+		const struct region *r = &dump->regions[i];
+
+		printf("%s\n    { \"name\": ", i ? "," : "");
+		put_json(r->name);
+		printf(", \"id\": %u, \"owner\": ", r->id);
+		put_json(r->owner);
+		printf(", \"class\": \"%s\", \"state\": \"%s\", \"checksum\": \"%s\",\n",
+		       region_class_name(r->class), region_state_name(r->state),
+		       region_checksum_name(r->verdict));
+		printf("      \"virtual\": \"0x%016llx\", \"physical\": \"0x%016llx\", ",
+		       (unsigned long long)r->vaddr, (unsigned long long)r->paddr);
+		printf("\"size\": %llu, \"have\": %llu, \"segments\": %u, \"percpu_size\": %llu }",
+		       (unsigned long long)r->size, (unsigned long long)r->have, r->nr_segments,
+		       (unsigned long long)r->percpu_size);
+	}
+	printf("\n  ]\n}\n");
+}
+
+static int list(const char *path, bool json)
+{
 	struct dump dump;
+	int status;
 
 	open_dump(&dump, path, true);
-	printf("%-10s %-7s %-8s %-18s %-18s %12s %4s %-16s %s\n", "ID", "CLASS", "STATE",
-	       "VIRTUAL", "PHYSICAL", "SIZE", "SEGS", "OWNER", "NAME");
+	status = regions_good(&dump) ? EXIT_GOOD : EXIT_DAMAGED;
+	if (json) {
+		print_json(&dump);
+		close_dump(&dump);
+		return status;
+	}
+	printf("%-10s %-7s %-8s %-8s %-18s %-18s %12s %4s %-16s %s\n", "ID", "CLASS", "STATE",
+	       "CHECKSUM", "VIRTUAL", "PHYSICAL", "SIZE", "SEGS", "OWNER", "NAME");
 	for (size_t i = 0; i < dump.nr_regions; i++) {
 		const struct region *r = &dump.regions[i];
 
-		printf("%-10u %-7s %-8s 0x%016llx 0x%016llx %12llu %4u %-16s %s%s\n", r->id,
+		printf("%-10u %-7s %-8s %-8s 0x%016llx 0x%016llx %12llu %4u %-16s %s%s\n", r->id,
 		       region_class_name(r->class), region_state_name(r->state),
+		       region_checksum_name(r->verdict),
 		       (unsigned long long)r->vaddr, (unsigned long long)r->paddr,
 		       (unsigned long long)r->size, r->nr_segments, r->owner, r->name,
 		       r->percpu_size ? "@CPU" : "");
-		if (r->state != REGION_OK)
-			status = EXIT_DAMAGED;
 	}
 	close_dump(&dump);
 	return status;
@@ -220,33 +295,83 @@ static void print_summary(const struct image *image)
 	}
 }
 
-static int check(const char *path)
+static void print_findings(const struct dump *dump)
 {
-	size_t nr_good = 0;
-	struct dump dump;
-	bool good;
+	size_t nr_good = 0, nr_volatile = 0;
 
-	image_open(&dump.image, path);
-	print_summary(&dump.image);
-	core_open(&dump.core, &dump.image);
-	dump.nr_regions = regions_load(&dump.core, &dump.regions);
-	for (size_t i = 0; i < dump.nr_regions; i++) {
-		const struct region *r = &dump.regions[i];
+	for (size_t i = 0; i < dump->nr_cpus; i++)
+		if (dump->cpus[i].state > KMEMDUMP_CPU_STOPPED)
+			printf("CPU %u: %s, its registers are not known\n", dump->cpus[i].cpu,
+			       dump->cpus[i].state == KMEMDUMP_CPU_LOST ? "stopped" :
+									  "did not stop");
+	if (dump->left_out)
+		printf("left out: %u pieces, the kernel had no room for a note of them\n",
+		       dump->left_out);
+	for (size_t i = 0; i < dump->nr_regions; i++) {
+		const struct region *r = &dump->regions[i];
 
 		if (r->state == REGION_OK) {
 			nr_good++;
+			nr_volatile += r->is_volatile;
 			continue;
 		}
 		printf("region %s: %s, %llu of %llu bytes\n", r->name, region_state_name(r->state),
 		       (unsigned long long)r->have, (unsigned long long)r->size);
 	}
-	printf("regions: %zu of %zu whole, checksums verified\n", nr_good, dump.nr_regions);
-	if (dump.core.cut)
+	printf("regions: %zu of %zu whole, checksums verified", nr_good, dump->nr_regions);
+	if (nr_volatile)
+		printf(" but of %zu that have none", nr_volatile);
+	putchar('\n');
+	if (dump->core.cut)
 		printf("its headers claim more than there is\n");
-	good = nr_good == dump.nr_regions && !dump.image.nr_damaged && !dump.core.cut &&
-	       (dump.image.state == RECORD_COMPLETE || dump.image.state == RECORD_ELF);
+}
+
+static int check(const char *path, bool json)
+{
+	struct dump dump;
+	int status;
+
+	image_open(&dump.image, path);
+	if (!json)
+		print_summary(&dump.image);
+	examine(&dump, true);
+	if (json)
+		print_json(&dump);
+	else
+		print_findings(&dump);
+	status = all_good(&dump) ? EXIT_GOOD : EXIT_DAMAGED;
 	close_dump(&dump);
+	return status;
+}
+
+/* Make the file @path of an opened image, if that is an ELF core as far as one can see. */
+static int write_core(struct dump *dump, const char *path)
+{
+	bool good;
+
+	examine(dump, false);
+	image_write(&dump->image, path);
+	print_summary(&dump->image);
+	good = !dump->image.nr_damaged && !dump->core.cut &&
+	       (dump->image.state == RECORD_COMPLETE || dump->image.state == RECORD_ELF);
+	close_dump(dump);
 	return good ? EXIT_GOOD : EXIT_DAMAGED;
+}
+
+static int extract(const char *path, const char *core)
+{
+	struct dump dump;
+
+	image_open(&dump.image, path);
+	return write_core(&dump, core);
+}
+
+static int assemble(const char *core, char **parts, size_t nr)
+{
+	struct dump dump;
+
+	image_assemble(&dump.image, parts, nr);
+	return write_core(&dump, core);
 }
 
 static void __noreturn usage(void)
@@ -258,7 +383,8 @@ static void __noreturn usage(void)
 int main(int argc, char **argv)
 {
 	char format = 't';
-	int status;
+	bool json = false;
+	int status, nr, arg = 2;
 
 	if (argc == 2 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help"))) {
 		fputs(usage_text, stdout);
@@ -267,25 +393,31 @@ int main(int argc, char **argv)
 	if (argc < 3)
 		usage();
 
-	if (!strcmp(argv[1], "show")) {
-		int arg = 2;
-
-		if (!strcmp(argv[arg], "-x") || !strcmp(argv[arg], "-r"))
-			format = argv[arg++][1];
-		if (argc - arg != 2)
-			usage();
-		status = show(argv[arg], argv[arg + 1], format);
-	} else if (argc != 3) {
-		usage();
-	} else if (!strcmp(argv[1], "list")) {
-		status = list(argv[2]);
-	} else if (!strcmp(argv[1], "log")) {
-		status = show_log(argv[2]);
-	} else if (!strcmp(argv[1], "check")) {
-		status = check(argv[2]);
-	} else {
-		usage();
+	if (!strcmp(argv[arg], "--json")) {
+		json = true;
+		arg++;
+	} else if (!strcmp(argv[arg], "-x") || !strcmp(argv[arg], "-r")) {
+		format = argv[arg++][1];
 	}
+	nr = argc - arg;
+	if ((json && strcmp(argv[1], "list") && strcmp(argv[1], "check")) ||
+	    (format != 't' && strcmp(argv[1], "show")))
+		usage();
+
+	if (!strcmp(argv[1], "show") && nr == 2)
+		status = show(argv[arg], argv[arg + 1], format);
+	else if (!strcmp(argv[1], "list") && nr == 1)
+		status = list(argv[arg], json);
+	else if (!strcmp(argv[1], "log") && nr == 1)
+		status = show_log(argv[arg]);
+	else if (!strcmp(argv[1], "check") && nr == 1)
+		status = check(argv[arg], json);
+	else if (!strcmp(argv[1], "extract") && nr == 2)
+		status = extract(argv[arg], argv[arg + 1]);
+	else if (!strcmp(argv[1], "assemble") && nr >= 2)
+		status = assemble(argv[arg], argv + arg + 1, nr - 1);
+	else
+		usage();
 
 	if (fflush(stdout) || ferror(stdout))
 		die("writing the answer: %s", strerror(errno));

@@ -27,6 +27,8 @@ void __noreturn __printf(1, 2) die(const char *fmt, ...);
 void __printf(1, 2) warn(const char *fmt, ...);
 void *xmalloc(size_t size);
 void put_escaped(FILE *out, const char *text, size_t len);
+void put_json(const char *text);
+void progress(const char *what, uint64_t done, uint64_t total);
 
 /* record.c: from a file to the bytes of a core image */
 
@@ -54,6 +56,7 @@ struct image {
 };
 
 void image_open(struct image *image, const char *path);
+void image_assemble(struct image *image, char **paths, size_t nr);
 void image_close(struct image *image);
 uint64_t image_have(const struct image *image, uint64_t offset, uint64_t size);
 uint64_t image_total(const struct image *image);
@@ -102,6 +105,12 @@ enum region_state {
 	REGION_CORRUPT,		/* the checksum does not match */
 };
 
+enum region_checksum {
+	CHECKSUM_NONE,		/* none was taken, or not all of it is there */
+	CHECKSUM_GOOD,
+	CHECKSUM_WRONG,
+};
+
 struct region {
 	char name[KMEMDUMP_NAME_LEN];
 	char owner[KMEMDUMP_NAME_LEN];
@@ -116,14 +125,28 @@ struct region {
 	uint64_t checksum;
 	uint64_t have;		/* bytes of it that are in the dump */
 	enum region_state state;
+	bool is_volatile;	/* has no checksum */
+	enum region_checksum verdict;
+};
+
+struct cpu {
+	uint32_t cpu;
+	uint32_t state;		/* enum kmemdump_cpu_state */
+	uint32_t pid;
 };
 
 size_t regions_load(const struct core *core, struct region **regions);
 uint64_t region_read(const struct core *core, const struct region *region, void *buf);
 bool region_find_cpu(const struct core *core, const struct region *region, uint32_t cpu,
 		     uint64_t *offset);
+size_t cpus_load(const struct core *core, struct cpu **cpus, uint32_t *left_out);
 const char *region_state_name(enum region_state state);
+const char *region_checksum_name(enum region_checksum verdict);
+const char *cpu_state_name(uint32_t state);
 const char *region_class_name(uint32_t class);
+
+/* extract.c */
+void image_write(const struct image *image, const char *path);
 
 /* printk.c */
 int print_log(const struct core *core);

@@ -180,6 +180,7 @@ static void unpack(struct image *image, const struct frames *frames)
 		const struct frame *frame = &frames->frame[i];
 		size_t got;
 
+		progress("unpacking", i + 1, frames->nr);
 		if (frame->type != KMEMDUMP_FRAME_DATA)
 			continue;
 		if (frame->length > KMEMDUMP_FRAME_MAX || frame->offset > image->size ||
@@ -271,13 +272,12 @@ static bool has_frame(const unsigned char *data, size_t size)
 	return false;
 }
 
-void image_open(struct image *image, const char *path)
+/* Map a file; its size. */
+static size_t map_file(const char *path, unsigned char **data)
 {
-	unsigned char *data;
 	struct stat st;
 	int fd;
 
-	*image = (struct image) { .path = path };
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st))
 		die("%s: %s", path, strerror(errno));
@@ -285,24 +285,120 @@ void image_open(struct image *image, const char *path)
 		die("%s: not a regular file", path);
 	if (!st.st_size)
 		die("%s: is empty", path);
-	data = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
-	if (data == MAP_FAILED)
+	*data = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (*data == MAP_FAILED)
 		die("%s: %s", path, strerror(errno));
 	close(fd);
+	return st.st_size;
+}
 
-	if (st.st_size >= SELFMAG && !memcmp(data, ELFMAG, SELFMAG)) {
+void image_open(struct image *image, const char *path)
+{
+	unsigned char *data;
+	size_t size;
+
+	*image = (struct image) { .path = path };
+	size = map_file(path, &data);
+	if (size >= SELFMAG && !memcmp(data, ELFMAG, SELFMAG)) {
 		image->state = RECORD_ELF;
 		image->data = data;
-		image->size = st.st_size;
+		image->size = size;
 		image->have = xmalloc(sizeof(*image->have));
-		image->have[0] = (struct range) { 0, st.st_size };
+		image->have[0] = (struct range) { 0, size };
 		image->nr_have = 1;
 		return;
 	}
-	if (!has_frame(data, st.st_size))
+	if (!has_frame(data, size))
 		die("%s: neither a kmemdump record nor an ELF core", path);
-	open_record(image, data, st.st_size);
-	munmap(data, st.st_size);
+	open_record(image, data, size);
+	munmap(data, size);
+}
+
+/* A part of a record, and where the frames in it belong. */
+struct part {
+	const char *path;
+	unsigned char *data;
+	size_t size;
+	size_t index;		/* among those given */
+	unsigned int rank;	/* 0: has the header, 1: neither, 2: has the commit */
+	uint64_t offset;	/* of its first data frame */
+};
+
+/* A part that lies within one frame can't be placed: it follows @last. */
+static void rank_part(struct part *part, const struct part *last)
+{
+	const unsigned char *p = part->data, *end = part->data + part->size;
+	struct frame frame;
+	bool found = false;
+
+	part->rank = 1;
+	part->offset = UINT64_MAX;
+	while (p < end && (p = memchr(p, KMEMDUMP_SKIPPABLE & 0xff, end - p))) {
+		if (!parse_frame(p, end - p, &frame)) {
+			p++;
+			continue;
+		}
+		found = true;
+		if (frame.type == KMEMDUMP_FRAME_HEADER)
+			part->rank = 0;
+		else if (frame.type == KMEMDUMP_FRAME_COMMIT && part->rank)
+			part->rank = 2;
+		if (frame.type == KMEMDUMP_FRAME_DATA && frame.offset < part->offset)
+			part->offset = frame.offset;
+		p = frame.next;
+	}
+	if (found)
+		return;
+	if (!last)
+		die("%s: has no start of a part of a kmemdump record", part->path);
+	part->rank = last->rank;
+	part->offset = last->offset;
+}
+
+static int cmp_part(const void *a, const void *b)
+{
+	const struct part *x = a, *y = b;
+
+	if (x->rank != y->rank)
+		return x->rank < y->rank ? -1 : 1;
+	if (x->offset != y->offset)
+		return x->offset < y->offset ? -1 : 1;
+	return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/*
+ * Open a record that is in @nr files, in any order. What they hold tells where
+ * they belong, so they may have been cut anywhere, also inside of a frame. Only
+ * one without the start of a frame has to follow the one that it continues.
+ */
+void image_assemble(struct image *image, char **paths, size_t nr)
+{
+	struct part *parts = xmalloc(nr * sizeof(*parts));
+	unsigned char *all;
+	size_t size = 0;
+
+	for (size_t i = 0; i < nr; i++) {
+		parts[i].path = paths[i];
+		parts[i].size = map_file(paths[i], &parts[i].data);
+		if (size > SIZE_MAX - parts[i].size)
+			die("%s: too much", paths[i]);
+		size += parts[i].size;
+		parts[i].index = i;
+		rank_part(&parts[i], i ? &parts[i - 1] : NULL);
+	}
+	qsort(parts, nr, sizeof(*parts), cmp_part);
+
+	all = xmalloc(size);
+	size = 0;
+	for (size_t i = 0; i < nr; i++) {
+		memcpy(all + size, parts[i].data, parts[i].size);
+		size += parts[i].size;
+		munmap(parts[i].data, parts[i].size);
+	}
+	*image = (struct image) { .path = parts[0].path };
+	open_record(image, all, size);
+	free(all);
+	free(parts);
 }
 
 void image_close(struct image *image)

@@ -17,13 +17,31 @@ struct tables {
 	const unsigned char *segments;
 	size_t segment_size;
 	size_t nr_segments;
+	const unsigned char *cpus;
+	size_t cpu_size;
+	size_t nr_cpus;
+	uint32_t left_out;
 };
+
+/* Whether a table of @nr entries of @size bytes fits what is left; *@end is behind it. */
+static bool take_table(uint64_t *left, const unsigned char *start, size_t size, size_t nr,
+		       const unsigned char **end)
+{
+	uint64_t bytes = (uint64_t)size * nr;
+
+	if (bytes > *left)
+		return false;
+	*left -= bytes;
+	*end = start + bytes;
+	return true;
+}
 
 static bool find_tables(const struct core *core, struct tables *t)
 {
 	const struct note *note = &core->regions;
+	const unsigned char *end;
 	struct kmemdump_note head;
-	uint64_t header_size, regions_size;
+	uint64_t header_size, left;
 
 	if (note->size < sizeof(head))
 		return false;
@@ -35,16 +53,19 @@ static bool find_tables(const struct core *core, struct tables *t)
 	t->nr_regions = core_u32(core, &head.nr_regions);
 	t->segment_size = core_u32(core, &head.segment_size);
 	t->nr_segments = core_u32(core, &head.nr_segments);
-	regions_size = (uint64_t)t->region_size * t->nr_regions;
-	if (header_size < sizeof(head) ||
+	t->cpu_size = core_u32(core, &head.cpu_size);
+	t->nr_cpus = core_u32(core, &head.nr_cpus);
+	t->left_out = core_u32(core, &head.nr_left_out);
+	if (header_size < sizeof(head) || header_size > note->size ||
 	    t->region_size < sizeof(struct kmemdump_note_region) ||
 	    t->segment_size < sizeof(struct kmemdump_note_segment) ||
-	    header_size > note->size || regions_size > note->size - header_size ||
-	    (uint64_t)t->segment_size * t->nr_segments > note->size - header_size - regions_size)
+	    t->cpu_size < sizeof(struct kmemdump_note_cpu))
 		return false;
+	left = note->size - header_size;
 	t->regions = note->desc + header_size;
-	t->segments = t->regions + regions_size;
-	return true;
+	return take_table(&left, t->regions, t->region_size, t->nr_regions, &t->segments) &&
+	       take_table(&left, t->segments, t->segment_size, t->nr_segments, &t->cpus) &&
+	       take_table(&left, t->cpus, t->cpu_size, t->nr_cpus, &end);
 }
 
 /* The kernel takes printable names only; what is not is the work of someone else. */
@@ -86,6 +107,7 @@ static bool parse_region(const struct core *core, const struct tables *t, size_t
 		.nr_segments	= core_u32(core, &raw.nr_segments),
 		.percpu_size	= core_u32(core, &raw.percpu_size),
 		.checksum	= core_u64(core, &raw.checksum),
+		.is_volatile	= core_u32(core, &raw.flags) & KMEMDUMP_REGION_VOLATILE,
 	};
 	copy_name(region->name, raw.name);
 	copy_name(region->owner, raw.owner);
@@ -176,7 +198,10 @@ static void examine_region(const struct core *core, struct region *region)
 		region->state = REGION_MISSING;
 	else if (region->have < region->size)
 		region->state = REGION_CUT;
-	else if (region->state == REGION_OK && XXH64_digest(hash) != region->checksum)
+	else if (region->state == REGION_OK && !region->is_volatile)
+		region->verdict = XXH64_digest(hash) == region->checksum ? CHECKSUM_GOOD :
+									   CHECKSUM_WRONG;
+	if (region->verdict == CHECKSUM_WRONG)
 		region->state = REGION_CORRUPT;
 	XXH64_freeState(hash);
 }
@@ -210,6 +235,29 @@ size_t regions_load(const struct core *core, struct region **regions)
 		examine_region(core, region);
 	}
 	return t.nr_regions;
+}
+
+/* Load the list of CPUs; its length. */
+size_t cpus_load(const struct core *core, struct cpu **cpus, uint32_t *left_out)
+{
+	struct tables t;
+
+	*left_out = 0;
+	*cpus = NULL;
+	if (!find_tables(core, &t))
+		return 0;
+	*left_out = t.left_out;
+	*cpus = xmalloc(t.nr_cpus * sizeof(**cpus));
+	for (size_t i = 0; i < t.nr_cpus; i++) {
+		const unsigned char *p = t.cpus + i * t.cpu_size;
+
+		(*cpus)[i] = (struct cpu) {
+			.cpu = core_u32(core, p + offsetof(struct kmemdump_note_cpu, cpu)),
+			.state = core_u32(core, p + offsetof(struct kmemdump_note_cpu, state)),
+			.pid = core_u32(core, p + offsetof(struct kmemdump_note_cpu, pid)),
+		};
+	}
+	return t.nr_cpus;
 }
 
 /* Copy a region to @buf, which has room for it; how many bytes are there from the first on. */
@@ -253,6 +301,29 @@ const char *region_state_name(enum region_state state)
 	};
 
 	return names[state];
+}
+
+const char *region_checksum_name(enum region_checksum verdict)
+{
+	static const char * const names[] = {
+		[CHECKSUM_NONE]		= "none",
+		[CHECKSUM_GOOD]		= "good",
+		[CHECKSUM_WRONG]	= "wrong",
+	};
+
+	return names[verdict];
+}
+
+const char *cpu_state_name(uint32_t state)
+{
+	static const char * const names[] = {
+		[KMEMDUMP_CPU_CRASHED]	= "crashed",
+		[KMEMDUMP_CPU_STOPPED]	= "stopped",
+		[KMEMDUMP_CPU_LOST]	= "lost",
+		[KMEMDUMP_CPU_RUNNING]	= "running",
+	};
+
+	return state < sizeof(names) / sizeof(*names) ? names[state] : "unknown";
 }
 
 const char *region_class_name(uint32_t class)

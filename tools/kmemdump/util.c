@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Messages, memory, and text that is safe to print. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "reader.h"
 
@@ -52,4 +55,37 @@ void put_escaped(FILE *out, const char *text, size_t len)
 		else
 			fputc(c, out);
 	}
+}
+
+/* Print text as a JSON string. */
+void put_json(const char *text)
+{
+	putchar('"');
+	for (; *text; text++) {
+		unsigned char c = *text;
+
+		if (c < ' ' || c >= 0x7f)
+			printf("\\u%04x", c);
+		else
+			printf("%s%c", c == '"' || c == '\\' ? "\\" : "", c);
+	}
+	putchar('"');
+}
+
+/* On long work, show people how far it is; once a second, and not in a log file. */
+void progress(const char *what, uint64_t done, uint64_t total)
+{
+	static time_t shown;
+	time_t now = time(NULL);
+
+	if (!shown)
+		shown = now;
+	if (!isatty(STDERR_FILENO) || (now == shown && done < total))
+		return;
+	/* Work that took no time needs no last word. */
+	if (done == total && now == shown)
+		return;
+	shown = now;
+	fprintf(stderr, "\r%s: %" PRIu64 "%%%s", what, total ? done * 100 / total : 100,
+		done == total ? "\n" : "");
 }
