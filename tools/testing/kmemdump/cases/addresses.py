@@ -98,7 +98,7 @@ def test_memory_of_a_device(lab):
         start, end = int(bar[0], 16), int(bar[1], 16)
         expect(end - start + 1 == 1 << 20, "the BAR of the device", str(bar))
         dump = _dump(lab, guest, "sram", f"phys={start} phys_size=4096")
-    row = re.search(r"ok +0x\w+ (0x\w+) +4096 .*physical$", lab.reader("list", dump), re.M)
+    row = re.search(r"ok +good +0x\w+ (0x\w+) +4096 .*physical$", lab.reader("list", dump), re.M)
     expect(row and int(row[1], 16) == start, "the region, read without an error")
     expect(_show(lab, dump, "physical") == "text in SRAM", "what is in the device")
 

@@ -52,7 +52,68 @@ def registration(lab):
     say(f"     201, earlier design: {counts['model', 201][1]} bytes")
 
 
-PARTS = {"registration": registration}
+THROUGHPUT = re.compile(r"throughput (\w+) (\d+) (\d+) (\d+)")
+STAMP = r"\[ *(\d+)\.(\d+)\] "
+
+
+def _suite(kernel, icount=False):
+    with Guest(kernel, cpus=1, icount=icount, timeout=1500, append="tsc=reliable kunit.enable=1 "
+               "kunit.filter_glob=kmemdump-benchmark.writer loglevel=7") as guest:
+        return {m[1]: (int(m[2]), int(m[3]), int(m[4])) for m in THROUGHPUT.finditer(guest.text)}
+
+
+def panic(lab):
+    """What a crash costs, in instructions (QEMU -icount), and the writer beside plain zstd."""
+    say(f"{'core set':12}{'instructions from panic to a whole record':>44}{'core bytes':>12}")
+    for core_set in SETS:
+        with lab.guest(append=f"kmemdump.coreset={core_set}", icount=True, cpus=1,
+                       timeout=600) as guest:
+            console = guest.crash(timeout=600)
+        first = re.search(STAMP + "Kernel panic", console)
+        last = re.search(STAMP + r"kmemdump: ramoops: dump saved, \d+ regions, (\d+) bytes",
+                         console)
+        if not first or not last:
+            raise Failed(f"no dump of the {core_set} set:\n{console[-3000:]}")
+        # A nanosecond of the guest's clock is an instruction.
+        stamps = [int(m[1]) * 10**9 + int(m[2]) * 1000 for m in (first, last)]
+        say(f"{core_set:12}{stamps[1] - stamps[0]:>44,}{int(last[3]):>12,}")
+
+    for title, icount, column in (("instructions (QEMU -icount)", True, 2), ("ns", False, 1)):
+        figures = _suite(lab.kernel, icount)
+        if set(figures) != {"memcpy", "zstd", "kmemdump"}:
+            raise Failed("the benchmark of the writer failed")
+        say(f"\n{figures['zstd'][0] >> 20} MiB of the kernel, {title}:")
+        for name, row in figures.items():
+            say(f"{name:12}{row[column]:>16,}{row[column] / figures['zstd'][column]:>8.2f}x zstd")
+
+
+SETS = ("minimal", "standard", "extended")
+
+
+def _sizes(lab, cpus, memory_mib):
+    """What a crash of one guest saves: label -> (raw, compressed)."""
+    rows = {}
+    for core_set in SETS:
+        with lab.guest(append=f"kmemdump.coreset={core_set}", cpus=cpus,
+                       memory_mib=memory_mib) as guest:
+            guest.run("insmod kmemdump_test.ko")
+            guest.crash()
+            dump = lab.fetch_record(guest, f"size-{core_set}")
+        rows[core_set] = (lab.elf(dump).stat().st_size, dump.stat().st_size)
+    return rows
+
+
+def size(lab):
+    """What of a machine's memory a crash saves, in bytes."""
+    for memory_mib in (512, 2048):
+        for cpus in (1, 2, 4):
+            say(f"\n{memory_mib} MiB of RAM, {cpus} CPUs{'raw':>26}{'compressed':>14}")
+            say(f"{'full RAM':28}{memory_mib << 20:>22}{'-':>14}")
+            for name, (raw, packed) in _sizes(lab, cpus, memory_mib).items():
+                say(f"{name:28}{raw:>22}{packed:>14}")
+
+
+PARTS = {"registration": registration, "size": size, "panic": panic}
 
 
 def run(lab, parts):

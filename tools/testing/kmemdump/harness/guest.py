@@ -45,10 +45,24 @@ def _initramfs(kernel, work, files):
     return image
 
 
+def _dtb(board, cpus, memory_mib, work):
+    """QEMU's own device tree of the machine, with that of the board laid on it."""
+    qemu = [*board.qemu, "-m", str(memory_mib), "-smp", f"sockets={cpus}", "-object",
+            f"memory-backend-ram,id=ram,size={memory_mib}M", "-display", "none"]
+    qemu[qemu.index("-machine") + 1] += f",dumpdtb={work / 'machine.dtb'}"
+    subprocess.run(qemu, check=True, capture_output=True)
+    source = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts", str(work / "machine.dtb")],
+                            check=True, capture_output=True, text=True).stdout
+    (work / "board.dts").write_text(source + (HERE / "boards" / board.dts).read_text())
+    subprocess.run(["dtc", "-q", "-O", "dtb", "-o", str(work / "board.dtb"),
+                    str(work / "board.dts")], check=True)
+    return work / "board.dtb"
+
+
 class Guest:
     """A running guest. Its RAM is a file that the host may look into and change."""
 
-    def __init__(self, kernel, files=None, append="", cpus=None, dtb=None, memory_mib=None,
+    def __init__(self, kernel, files=None, append="", cpus=None, memory_mib=None,
                  devices=(), icount=False, timeout=120):
         self.board = board = kernel.board
         memory_mib = memory_mib or board.memory_mib
@@ -70,8 +84,8 @@ class Guest:
                     "-drive", f"file={self.disk},format=raw,if=virtio",
                     "-serial", "stdio", "-display", "none", "-monitor", "none",
                     "-qmp", f"unix:{self.work / 'qmp'},server=on,wait=off", "-nodefaults", *devices]
-        if dtb:
-            self.cmd += ["-dtb", str(dtb)]
+        if board.dts:
+            self.cmd += ["-dtb", str(_dtb(board, cpus or board.cpus, memory_mib, self.work))]
         if icount:
             # The guest's clock counts instructions then, one a nanosecond.
             self.cmd = [arg.replace("thread=multi", "thread=single") for arg in self.cmd]
@@ -177,16 +191,17 @@ class Guest:
             tar.extractall(target)
         return Path(target)
 
-    def qmp(self, command):
+    def qmp(self, command, **arguments):
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(self.work / "qmp"))
             stream = sock.makefile("rw")
             stream.readline()
-            for name in ("qmp_capabilities", command):
-                stream.write(json.dumps({"execute": name}) + "\n")
+            for name, what in (("qmp_capabilities", {}), (command, arguments)):
+                stream.write(json.dumps({"execute": name, "arguments": what}) + "\n")
                 stream.flush()
-                while "return" not in json.loads(stream.readline()):
-                    pass
+                while "return" not in (answer := json.loads(stream.readline())):
+                    if "error" in answer:
+                        raise Failed(f"QEMU, {name}: {answer['error']}")
 
     def ram(self):
         """The guest's RAM, as a mutable buffer. On x86_64 offsets are physical addresses."""

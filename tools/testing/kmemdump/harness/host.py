@@ -86,18 +86,30 @@ def install(packages):
          ["apt-get", "install", "-y", "--no-install-recommends", *missing], "apt-install", env=env)
 
 
-def testing_root():
-    """A root of Debian testing, for tools that stable has too old: crash 9."""
-    root = CACHE / "testing-root"
-    if not (root / "usr/bin/crash").exists():
+TESTING_PACKAGES = "crash gdb-multiarch python3-drgn"
+
+
+def _unpacked(name, title, *options):
+    """A folder with Debian packages, made again when the options have changed."""
+    root = CACHE / name
+    stamp = CACHE / f"{name}.stamp"
+    if not root.exists() or not stamp.exists() or stamp.read_text() != str(options):
         shutil.rmtree(root, ignore_errors=True)
-        new = CACHE / "testing-root.new"
-        shutil.rmtree(new, ignore_errors=True)
-        step("making a Debian testing root for crash",
-             ["mmdebstrap", "--variant=minbase", "--aptopt=Acquire::Check-Valid-Until \"false\"",
-              "--include=crash", "forky", str(new)], "testing-root")
-        new.rename(root)
+        step(title, ["mmdebstrap", "--aptopt=Acquire::Check-Valid-Until \"false\"", *options,
+                     "forky", str(root)], name)
+        # What a maintainer script would make.
+        for link in ("bin", "lib", "lib64", "sbin"):
+            if not (root / link).exists() and (root / "usr" / link).exists():
+                (root / link).symlink_to(f"usr/{link}")
+        stamp.write_text(str(options))
     return root
+
+
+def testing_root():
+    """A root of Debian testing, for tools that stable has too old or not at all."""
+    return _unpacked("testing-root", "making a Debian testing root for crash, gdb and drgn",
+                     "--variant=minbase",
+                     "--include=" + TESTING_PACKAGES.replace(" ", ","))
 
 
 def busybox(architecture):
@@ -115,21 +127,59 @@ def busybox(architecture):
     return str(found[0])
 
 
-def crash(vmlinux, dump, commands, *options):
-    """What stock crash answers to @commands on @dump; it is run in the testing root."""
-    root = testing_root()
-    work = root / "tmp"
-    shutil.copy(dump, work / "dump")
-    target = work / f"vmlinux-{vmlinux.stat().st_mtime_ns}"
-    if not target.exists():
-        for old in work.glob("vmlinux-*"):
-            old.unlink()
-        shutil.copy(vmlinux, target)
-    proc = subprocess.run(["chroot", str(root), "crash", "-s", *options,
-                           f"/tmp/{target.name}", "/tmp/dump"],
-                          input="\n".join(commands) + "\nquit\n", capture_output=True, text=True,
-                          errors="replace", timeout=300)
+def _in_root(*files):
+    """Have files in the testing root; their paths there. Only the newest of a name stays."""
+    work = testing_root() / "tmp"
+    paths = []
+    for file in files:
+        target = work / f"{file.name}-{file.stat().st_ino}-{file.stat().st_mtime_ns}"
+        if not target.exists():
+            for old in work.glob(f"{file.name}-*"):
+                old.unlink()
+            shutil.copy(file, target)
+        paths.append(f"/tmp/{target.name}")
+    return paths
+
+
+def _chroot(*cmd, text=None):
+    proc = subprocess.run(["chroot", str(testing_root()), *map(str, cmd)], input=text,
+                          capture_output=True, text=True, errors="replace", timeout=600)
     return proc.stdout + proc.stderr
+
+
+def crash(vmlinux, dump, commands, *options, debian="amd64"):
+    """What stock crash answers to @commands on @dump. It reads only dumps of the machine
+    that it was built for, so that of another one is run by qemu-user."""
+    text = "\n".join(commands) + "\nquit\n"
+    if debian == "amd64":
+        return _chroot("crash", "-s", *options, *_in_root(vmlinux, dump), text=text)
+    install(["qemu-user-static"])
+    root = _unpacked(f"crash-{debian}", f"getting crash for {debian}", "--variant=extract",
+                     f"--architectures={debian}", "--include=crash")
+    qemu = {"arm64": "qemu-aarch64-static", "ppc64el": "qemu-ppc64le-static"}[debian]
+    proc = subprocess.run([qemu, "-L", str(root), str(root / "usr/bin/crash"), "-s", *options,
+                           str(vmlinux), str(dump)], input=text, capture_output=True, text=True,
+                          errors="replace", timeout=600)
+    return proc.stdout + proc.stderr
+
+
+def gdb(vmlinux, dump, offset, commands):
+    """What gdb answers on @dump of a kernel that runs @offset from where it was linked."""
+    vmlinux, dump = _in_root(vmlinux, dump)
+    args = [f"core-file {dump}", f"symbol-file -o {offset:#x} {vmlinux}", *commands]
+    return _chroot("gdb-multiarch", "-nx", "-batch", *(f"-ex={arg}" for arg in args))
+
+
+def drgn(vmlinux, dump, script):
+    """What a Python @script prints, which has the dump as @prog."""
+    vmlinux, dump = _in_root(vmlinux, dump)
+    return _chroot("python3", "-", text=f"""
+import drgn
+from drgn.helpers.linux import *
+prog = drgn.Program()
+prog.set_core_dump({dump!r})
+prog.load_debug_info([{vmlinux!r}])
+{script}""")
 
 
 def main_guard(function):

@@ -23,6 +23,8 @@ class Board:
 
     def __init__(self, name):
         self.name = name
+        self.dts = None
+        self.packages = []
         data = json.loads((HERE / "boards" / f"{name}.json").read_text())
         self.__dict__.update(data)
 

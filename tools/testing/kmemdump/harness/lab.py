@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the cases work with: a built kernel, modules, guests that crash, the reader."""
 
+import copy
 import shutil
 import subprocess
 from functools import cached_property
 
+from . import host
 from .guest import Guest
 from .host import CACHE, HERE, Failed
 from .kernel import Board, Kernel
@@ -26,12 +28,28 @@ def expect(condition, what, shown=""):
 
 
 class Lab:
-    def __init__(self, board="x86_64-ramoops"):
+    def __init__(self):
         self.tree = Tree().make()
-        self.kernel = Kernel(self.tree, Board(board)).build()
         self.dumps = CACHE / "dumps"
         shutil.rmtree(self.dumps, ignore_errors=True)
         self.dumps.mkdir(parents=True)
+        self._others = {}
+        self._use("x86_64-ramoops")
+
+    def _use(self, board):
+        board = Board(board)
+        host.install(board.packages)
+        self.kernel = Kernel(self.tree, board).build()
+
+    def other(self, board):
+        """The same lab with the machine @board."""
+        if board not in self._others:
+            lab = copy.copy(self)
+            for name in ("sample", "test_modules", "story_dump"):
+                lab.__dict__.pop(name, None)
+            lab._use(board)
+            self._others[board] = lab
+        return self._others[board]
 
     @cached_property
     def sample(self):
@@ -47,10 +65,13 @@ class Lab:
         return self.kernel.reader()
 
     def guest(self, area="0x400000", append="", **kwargs):
-        """A guest with the test modules in /root and a kmemdump area of @area bytes."""
+        """A guest with the test modules in /root and a kmemdump area of @area bytes.
+        With None it is what the device tree says."""
         files = {"/root/kmemdump_test.ko": self.sample}
         files |= {f"/root/{path.name}": path for path in self.test_modules.glob("*.ko")}
-        return Guest(self.kernel, files, f"{PARAM}{area} {append}", **kwargs)
+        if area:
+            append = f"{PARAM}{area} {append}"
+        return Guest(self.kernel, files, append, **kwargs)
 
     def fetch_record(self, guest, name):
         """Copy the record out of the guest and erase it there, as people do."""

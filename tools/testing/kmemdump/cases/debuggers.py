@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Stock crash, gdb and drgn, in full mode and with no flags, on dumps of real crashes."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+
+from harness import host, story
+from harness.lab import expect
+
+BOARDS = ("x86_64-ramoops", "arm64-ramoops")
+PANIC = "Kernel panic - not syncing: sysrq triggered crash"
+COMMANDS = ("sys", "ps", "bt", "bt -a", "foreach bt", "task", "runq", "mod", "timer", "irq",
+            "p jiffies", "log")
+# How its commands start a line when something is wrong; "crash:" is from its start.
+COMPLAINT = re.compile(r"^(crash|%s): .*|^WARNING: .*|.*read error.*|.*seek error.*"
+                       % "|".join({c.split()[0] for c in COMMANDS} | {"struct", "rd"}), re.M)
+DRGN = """
+import json
+def frames(thread):
+    try:
+        return [frame.name for frame in prog.stack_trace(thread)]
+    except Exception as err:
+        return str(err)
+thread = prog.crashed_thread()
+print(json.dumps({
+    "crashed": thread.tid,
+    "frames": [frame.name for frame in thread.stack_trace()],
+    "tasks": {task.pid.value_(): [task.comm.string_().decode(), frames(task)]
+              for task in for_each_task(prog)},
+    "text": prog.read(%#x, 400).split(bytes(1))[0].decode(),
+    "release": prog["init_uts_ns"].name.release.string_().decode(),
+}))
+"""
+_dumps = {}
+
+
+def _dump(lab, board, core_set="standard", cpus=None):
+    """The lab of the board and the ELF core of a crash there."""
+    key = board, core_set, cpus
+    if key not in _dumps:
+        there = lab if board == "x86_64-ramoops" else lab.other(board)
+        with there.guest(area="0x400000" if there is lab else None, cpus=cpus,
+                         append=f"kmemdump.coreset={core_set}") as guest:
+            guest.run("insmod kmemdump_test.ko")
+            guest.crash()
+            record = there.fetch_record(guest, "-".join(("debug", board, core_set, str(cpus))))
+        _dumps[key] = there, record, there.elf(record)
+    return _dumps[key]
+
+
+def _crash(there, core, commands):
+    """What crash prints before the first command and for each, after it was asked for no flags."""
+    asked = []
+    for i, command in enumerate(commands):
+        asked += [f"eval {770000 + i}", command]
+    text = host.crash(there.kernel.vmlinux, core, asked, debian=there.kernel.board.debian)
+    parts = re.split(r"^hexadecimal: .*\n +decimal: 7700(\d\d).*\n +octal: .*\n +binary: .*\n", text,
+                     flags=re.M)
+    expect(len(parts) == 2 * len(commands) + 1, "an answer to each command", text[-3000:])
+    expect(not parts[0].strip(), "crash to start without a word", parts[0][-3000:])
+    return dict(zip(commands, parts[2::2]))
+
+
+def _json(there, record):
+    return json.loads(there.reader("check", "--json", record))
+
+
+def _check_crash(lab, board, **kwargs):
+    there, record, core = _dump(lab, board, **kwargs)
+    info = _json(there, record)
+    [region] = [r for r in info["regions"] if r["name"] == "my_critical_data"]
+    rd = f"rd -a {region['virtual']}"
+    # One session for all: crash of another architecture takes long to start.
+    out = _crash(there, core, [*COMMANDS, "foreach 1 task", rd])
+    for command, text in out.items():
+        complaints = [m[0] for m in COMPLAINT.finditer(text)] if command != "log" else []
+        expect(text.strip() and not complaints, f"crash to answer {command!r} without an error",
+               "\n".join(complaints) or text)
+
+    cpus = len(info["cpus"])
+    expect(f'PANIC: "{PANIC}"' in out["sys"], "the right PANIC line", out["sys"])
+    expect(re.search(rf"CPUS: {cpus}$", out["sys"], re.M), "all CPUs, online", out["sys"])
+    tasks = int(re.search(r"TASKS: (\d+)", out["sys"])[1])
+    rows = re.findall(r"^[> ] +(\d+) +\d+ +(\d+) +([0-9a-f]{16}) +(\w\w) .* (\S+)$", out["ps"],
+                      re.M)
+    expect(len(rows) == tasks and tasks > 20, "a row of ps for each task", out["ps"])
+    expect({"[swapper/0]", "[kthreadd]", "init", "sh"} <= {row[4] for row in rows},
+           "the tasks by name", out["ps"])
+    expect(out["ps"].count("\n>") + out["ps"].startswith(">") == cpus, "an active task a CPU",
+           out["ps"])
+    [crashed] = [cpu for cpu in info["cpus"] if cpu["state"] == "crashed"]
+    expect(re.search(rf"PID: {crashed['pid']} .*CPU: {crashed['cpu']} .*COMMAND: \"sh\"",
+                     out["bt"]), "the task that crashed", out["bt"])
+    for name in ("sysrq_handle_crash", "write_sysrq_trigger", "vfs_write", "ksys_write"):
+        expect(re.search(rf"#\d+ \[\w+\] {name} at ", out["bt"]), f"{name} in the backtrace",
+               out["bt"])
+    expect(out["bt -a"].count("PID: ") == cpus, "a backtrace of each CPU", out["bt -a"])
+    expect(out["foreach bt"].count("PID: ") == tasks, "one of each task", out["foreach bt"][-3000:])
+    # A user task that runs has no kernel stack to show; all others have one.
+    blocks = out["foreach bt"].split("PID: ")[1:]
+    bare = [block for block in blocks if block.count(" #") < 2]
+    expect(not bare, "frames in each backtrace", "".join(bare))
+    expect("kmemdump_test" in out["mod"], "the module", out["mod"])
+    expect(all(f"CPU {cpu} RUNQUEUE" in out["runq"] for cpu in range(cpus)), "the run queues",
+           out["runq"])
+    expect(re.search(r"TIMER_BASES", out["timer"]) and re.search(r"<\w+>", out["timer"]), "timers",
+           out["timer"])
+    expect(re.search(r"^ *\d+ +[0-9a-f]{16} +[0-9a-f]{16} +\"?\w", out["irq"], re.M),
+           "an interrupt with its action", out["irq"])
+    expect(re.search(r"jiffies = \$?.*\d{6}", out["p jiffies"]), "jiffies", out["p jiffies"])
+    expect(PANIC in out["log"], "the log", out["log"][-2000:])
+    shown = "".join(re.findall(r"^ *[0-9a-f]+:  (.*)$", out[rd], re.M))
+    expect(shown.startswith(story.TEXT[:40]), "the provider's text", shown)
+    expect("__state = " in out["foreach 1 task"] and
+           'comm = "init' in out["foreach 1 task"], "the task_struct of init",
+           out["foreach 1 task"][-3000:])
+
+
+def test_crash_on_x86_64(lab):
+    _check_crash(lab, "x86_64-ramoops")
+
+
+def test_crash_with_one_cpu(lab):
+    _check_crash(lab, "x86_64-ramoops", cpus=1)
+
+
+def test_crash_with_four_cpus(lab):
+    _check_crash(lab, "x86_64-ramoops", cpus=4)
+
+
+def test_crash_with_the_extended_set(lab):
+    _check_crash(lab, "x86_64-ramoops", core_set="extended")
+
+
+def test_crash_on_arm64(lab):
+    _check_crash(lab, "arm64-ramoops")
+
+
+def test_crash_in_a_module(lab):
+    """The function of the module is named in the backtrace."""
+    dump, _ = lab.crash_in("debug-module", "oops", append="kmemdump.coreset=standard oops=panic")
+    out = host.crash(lab.kernel.vmlinux, lab.elf(dump), ["bt"])
+    expect("[exception RIP: crash_oops" in out, "the function that crashed", out)
+    # Of a module that is still being loaded, crash looks for symbols that go afterwards.
+    out = out.replace("WARNING: cannot access module init kallsyms", "")
+    expect(not COMPLAINT.search(out), "no error", out)
+
+
+def _offset(core):
+    match = re.search(rb"^KERNELOFFSET=([0-9a-f]+)$", core.read_bytes(), re.M)
+    return int(match[1], 16)
+
+
+def _check_gdb(lab, board):
+    there, record, core = _dump(lab, board)
+    cpus = _json(there, record)["cpus"]
+    [crashed] = [i for i, cpu in enumerate(cpus) if cpu["state"] == "crashed"]
+    out = host.gdb(there.kernel.vmlinux, core, _offset(core),
+                   ["info threads", f"thread {crashed + 1}", "bt", "print init_uts_ns.name.release",
+                    "print init_task.comm"])
+    threads = re.findall(r"^[* ] +\d+ +LWP ", out, re.M)
+    expect(len(threads) == len(cpus), "a thread for each CPU", out)
+    for name in ("sysrq_handle_crash", "ksys_write"):
+        expect(re.search(rf"^#\d+ .*\b{name} \(", out, re.M), f"{name} in gdb's backtrace", out)
+    expect(re.search(r'= "6\.12\.\d+-kmemdump"', out), "the release", out)
+    expect('= "swapper' in out, "a variable", out)
+
+
+def test_gdb_on_x86_64(lab):
+    _check_gdb(lab, "x86_64-ramoops")
+
+
+def test_gdb_on_arm64(lab):
+    _check_gdb(lab, "arm64-ramoops")
+
+
+def _check_drgn(lab, board):
+    there, record, core = _dump(lab, board)
+    info = _json(there, record)
+    [region] = [r for r in info["regions"] if r["name"] == "my_critical_data"]
+    text = host.drgn(there.kernel.vmlinux, core, DRGN % int(region["virtual"], 16))
+    lines = [line for line in text.splitlines() if line.startswith("{")]
+    expect(lines, "an answer of drgn", text[-3000:])
+    out = json.loads(lines[0])
+    [crashed] = [cpu for cpu in info["cpus"] if cpu["state"] == "crashed"]
+    expect(out["crashed"] == crashed["pid"] and "sysrq_handle_crash" in out["frames"],
+           "the stack trace of the crashed thread", str(out["frames"]))
+    expect(out["text"] == story.TEXT, "the provider's text", out["text"])
+    expect(out["release"].endswith("-kmemdump"), "the release", out["release"])
+    expect(len(out["tasks"]) > 20 and out["tasks"]["1"][0] == "init", "the tasks", text[-2000:])
+    bad = {pid: task for pid, task in out["tasks"].items() if not isinstance(task[1], list)
+           or len(task[1]) < 2}
+    expect(not bad, "a stack trace of each task", str(bad))
+
+
+def test_drgn_on_x86_64(lab):
+    _check_drgn(lab, "x86_64-ramoops")
+
+
+def test_drgn_on_arm64(lab):
+    _check_drgn(lab, "arm64-ramoops")
+
+
+def test_running_system(lab):
+    """The core image of a system that did not crash, in debugfs."""
+    with lab.guest(append="kmemdump.coreset=standard") as guest:
+        guest.run("insmod kmemdump_test.ko; mkdir /tmp/live; "
+                  "cp /sys/kernel/debug/kmemdump/vmcore /tmp/live")
+        core = guest.fetch("/tmp/live", lab.dumps / "live") / "vmcore"
+        expect(guest.run("stat -c %a /sys/kernel/debug/kmemdump/vmcore") == "400\n", "for root")
+        guest.run("mount -t securityfs none /sys/kernel/security")
+        guest.run("echo integrity > /sys/kernel/security/lockdown")
+        guest.run("head -c 1 /sys/kernel/debug/kmemdump/vmcore > /dev/null")
+        guest.run("echo confidentiality > /sys/kernel/security/lockdown")
+        out = guest.run("head -c 1 /sys/kernel/debug/kmemdump/vmcore > /dev/null", check=False)
+        expect("Operation not permitted" in out, "a refusal under lockdown", out)
+    out = _crash(lab, core, ["ps", "bt -a", "runq", "timer", "mod"])
+    for command, text in out.items():
+        complaints = [m[0] for m in COMPLAINT.finditer(text)]
+        expect(text.strip() and not complaints, f"crash to answer {command!r}",
+               "\n".join(complaints) or text)
+    expect("kthreadd" in out["ps"], "tasks", out["ps"])
+    shown = lab.reader("show", core, "my_critical_data")
+    expect(shown == story.TEXT + "\n", "the text of the sample", shown)
+
+
+def test_budget(lab):
+    """A core set that is larger than the area: what matters most is there."""
+    with lab.guest(area="0x60000", append="kmemdump.coreset=standard") as guest:
+        guest.run("insmod kmemdump_test.ko")
+        guest.crash()
+        record = lab.fetch_record(guest, "budget")
+    info = json.loads(lab.reader("check", "--json", record, status=1))
+    states = {r["name"]: r["state"] for r in info["regions"]}
+    expect(info["record"] == "partial", "a partial record", str(info["record"]))
+    for name in ("log_text", "log_infos", "my_critical_data"):
+        expect(states[name] == "ok", f"{name} to be there", str(states))
+    expect(states["cpu:1"] in ("cut", "missing"), "per-CPU areas not to be", str(states))
+    core = lab.dumps / "budget.core"
+    core.unlink(missing_ok=True)
+    lab.reader("extract", record, core, status=1)
+    out = host.crash(lab.kernel.vmlinux, core, ["log"], "--minimal")
+    expect(PANIC in out, "crash --minimal to print the log", out[-2000:])
+
+
+def test_crowd(lab):
+    """1,000 threads deep in their stacks, and 3,000 regions."""
+    with lab.guest(append="kmemdump.coreset=standard") as guest:
+        guest.run("insmod kmemdump_crowd.ko", timeout=300)
+        guest.crash(timeout=300)
+        record = lab.fetch_record(guest, "crowd")
+    info = json.loads(lab.reader("check", "--json", record))
+    expect(info["good"] and info["left_out"] == 0, "a whole dump", str(info["left_out"]))
+    names = {r["name"] for r in info["regions"] if r["checksum"] == "good"}
+    expect({f"crowd-{i}" for i in range(3000)} <= names, "all regions, checksums right")
+    out = _crash(lab, lab.elf(record), ["ps", "foreach IN bt"])
+    crowd = re.findall(r"\[crowd/\d+\]", out["ps"])
+    expect(len(crowd) == 1000, "all threads in ps", str(len(crowd)))
+    blocks = [b for b in out["foreach IN bt"].split("PID: ") if "crowd/" in b]
+    expect(len(blocks) == 1000 and all(b.count("dive at ") > 40 for b in blocks),
+           "the whole stack of each", "".join(blocks[:1]))
+
+
+def test_crowd_in_a_small_area(lab):
+    """The order holds: what matters most is there."""
+    with lab.guest(area="0x90000", append="kmemdump.coreset=standard") as guest:
+        guest.run("insmod kmemdump_crowd.ko", timeout=300)
+        guest.crash(timeout=300)
+        record = lab.fetch_record(guest, "small-crowd")
+    expect(record.stat().st_size <= 0x90000, "a record that fits", str(record.stat().st_size))
+    info = json.loads(lab.reader("check", "--json", record, status=1))
+    bad = [r["name"] for r in info["regions"] if r["state"] != "ok" and
+           (r["class"] in ("log", "driver"))]
+    expect(info["record"] == "partial" and not bad, "the log and all providers' regions", str(bad))
+
+
+def test_truncation_sweep(lab):
+    """A record that ends anywhere: what check says is exact, and crash opens what suffices."""
+    there, record, core = _dump(lab, "x86_64-ramoops")
+    data, whole = record.read_bytes(), core.read_bytes()
+    full = _json(there, record)
+    needed = {r["name"] for r in full["regions"] if r["class"] == "log"}
+    cut = lab.dumps / "sweep"
+    rng = random.Random(4)
+    opened = 0
+    for i in range(100):
+        cut.write_bytes(data[:rng.randrange(200, len(data) - 1)])
+        out = lab.dumps / "sweep.core"
+        out.unlink(missing_ok=True)
+        proc = subprocess.run([there.reader_path, "extract", cut, out], capture_output=True,
+                              text=True)
+        if proc.returncode == 2:
+            expect("is missing" in proc.stderr or "no image" in proc.stderr or
+                   "neither" in proc.stderr or "not an ELF" in proc.stderr, "a reason",
+                   proc.stderr)
+            continue
+        expect(proc.returncode == 1 and "torn record" in proc.stdout, "a torn record", proc.stdout)
+        have = out.stat().st_size
+        expect(out.read_bytes() == whole[:have], "what is there to be right")
+        proc = subprocess.run([there.reader_path, "check", "--json", cut], capture_output=True,
+                              text=True)
+        if proc.returncode == 2:
+            continue
+        info = json.loads(proc.stdout)
+        expect(info["image_have"] == have and not info["good"], "the exact size", str(have))
+        for was, region in zip(full["regions"], info["regions"]):
+            want = "ok" if region["have"] == region["size"] else \
+                "cut" if region["have"] else "missing"
+            expect(region["state"] == want and region["name"] == was["name"], "an exact state",
+                   str(region))
+        states = {r["name"]: r["state"] for r in info["regions"]}
+        if all(states[name] == "ok" for name in needed) and i % 4 == 0:
+            text = host.crash(there.kernel.vmlinux, out, ["log"], "--minimal")
+            expect(PANIC in text, f"crash to print the log of {have} bytes", text[-2000:])
+            opened += 1
+    expect(opened > 5, "some that crash opens", str(opened))
+
+
+def test_assemble(lab):
+    """A record in pieces, cut anywhere and given in any order."""
+    _, record, core = _dump(lab, "x86_64-ramoops")
+    folder = lab.dumps / "parts"
+    data = record.read_bytes()
+    for number, size in enumerate((200001, 131072, len(data))):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        parts = []
+        for pos in range(0, len(data), size):
+            parts.append(folder / f"part{pos}")
+            parts[-1].write_bytes(data[pos:pos + size])
+        out = folder / "core"
+        lab.reader("assemble", out, *(parts[::-1] if number else parts[1::2] + parts[::2]))
+        expect(out.read_bytes() == core.read_bytes(), "the core that zstd -d gives")
+        expect(out.stat().st_mode & 0o777 == 0o400, "a file for its owner only")
+        if len(parts) > 2:
+            out.unlink()
+            lab.reader("assemble", out, *parts[:1], *parts[2:], status=1)
+            expect("complete record" not in lab.reader("check", parts[0], status=1), "no whole one")
+    out = lab.reader("assemble", folder / "core2", lab.kernel.image, status=2)
+    expect("has no start of a part" in out, "a clear error", out)

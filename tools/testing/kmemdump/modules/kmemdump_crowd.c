@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* kmemdump: many threads, deep in their stacks, and many regions. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/delay.h>
+#include <linux/kmemdump.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+static unsigned int threads = 1000;
+module_param(threads, uint, 0);
+
+static unsigned int nr_regions = 3000;
+module_param_named(regions, nr_regions, uint, 0);
+
+static unsigned int depth = 40;
+module_param(depth, uint, 0);
+MODULE_PARM_DESC(depth, "frames that a thread has on its stack");
+
+static atomic_t asleep;
+
+static noinline int dive(unsigned int left)
+{
+	int ret;
+
+	if (!left) {
+		atomic_inc(&asleep);
+		while (!kthread_should_stop())
+			schedule_timeout_interruptible(MAX_SCHEDULE_TIMEOUT);
+		return 0;
+	}
+	ret = dive(left - 1);
+	/* Or the compiler makes a loop of it. */
+	OPTIMIZER_HIDE_VAR(ret);
+	return ret + left;
+}
+
+static int crowd_thread(void *unused)
+{
+	dive(depth);
+	return 0;
+}
+
+static int add_region(unsigned int i)
+{
+	char name[32];
+	struct kmemdump_region region = {
+		.name = name,
+		.size = 64,
+		.priority = i % 3 == 0 ? KMEMDUMP_PRIORITY_LOW :
+			    i % 3 == 1 ? KMEMDUMP_PRIORITY_NORMAL : KMEMDUMP_PRIORITY_HIGH,
+	};
+	char *text = kmalloc(64, GFP_KERNEL);
+
+	if (!text)
+		return -ENOMEM;
+	snprintf(name, sizeof(name), "crowd-%u", i);
+	snprintf(text, 64, "text of region %u", i);
+	region.virt_addr = text;
+	return kmemdump_register_region(&region);
+}
+
+/* It stays until the crash. */
+static int __init kmemdump_crowd_init(void)
+{
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < nr_regions && !ret; i++)
+		ret = add_region(i);
+	for (i = 0; i < threads && !ret; i++)
+		ret = PTR_ERR_OR_ZERO(kthread_run(crowd_thread, NULL, "crowd/%u", i));
+	while (!ret && atomic_read(&asleep) < threads)
+		msleep(20);
+	pr_info("all there: %d\n", ret);
+	return ret;
+}
+module_init(kmemdump_crowd_init);
+
+MODULE_DESCRIPTION("Many threads and regions for kmemdump tests");
+MODULE_LICENSE("GPL");
