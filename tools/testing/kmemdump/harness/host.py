@@ -83,7 +83,9 @@ def install(packages):
     env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     step("updating package lists", ["apt-get", "update"], "apt-update", env=env)
     step("installing " + " ".join(missing),
-         ["apt-get", "install", "-y", "--no-install-recommends", *missing], "apt-install", env=env)
+         # Somebody else may be installing.
+         ["apt-get", "-o", "DPkg::Lock::Timeout=600", "install", "-y", "--no-install-recommends",
+          *missing], "apt-install", env=env)
 
 
 TESTING_PACKAGES = "crash gdb-multiarch python3-drgn"
