@@ -146,6 +146,10 @@ extern const struct kmemdump_var __start_kmemdump_vars[], __stop_kmemdump_vars[]
 unsigned int kmemdump_add_vars(struct kmemdump_table *table, const struct kmemdump_var *vars,
 			       unsigned int nr, struct module *owner);
 
+/* index.c */
+int kmemdump_index_add(const void *addr, size_t size);
+void kmemdump_index_remove(const void *addr, size_t size);
+
 /* symbols.c, only with CONFIG_KALLSYMS */
 int kmemdump_add_symbol(struct kmemdump_table *table, const char *text);
 int kmemdump_remove_symbol(struct kmemdump_table *table, const char *name);

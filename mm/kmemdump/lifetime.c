@@ -110,12 +110,15 @@ static int module_changes(struct notifier_block *nb, unsigned long action, void 
 
 	switch (action) {
 	case MODULE_STATE_COMING:
+		/* At worst a full dump will not name it as the owner of its regions. */
+		kmemdump_index_add(mod->name, sizeof(mod->name));
 		kmemdump_add_module(mod);
 		kmemdump_add_vars(&kmemdump_table, mod->kmemdump_vars, mod->num_kmemdump_vars,
 				  mod);
 		break;
 	case MODULE_STATE_GOING:
 		kmemdump_remove_module(&kmemdump_table, mod);
+		kmemdump_index_remove(mod->name, sizeof(mod->name));
 		break;
 	}
 	return NOTIFY_DONE;

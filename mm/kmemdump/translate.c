@@ -249,18 +249,33 @@ static int get_place(const struct kmemdump_region *region, struct place *place)
 	return kmemdump_is_linear(place->addr) ? 0 : -EFAULT;
 }
 
+/* Bytes of an entry, with segments and name. */
+static size_t entry_bytes(unsigned int max_segments, const char *name)
+{
+	return struct_size_t(struct kmemdump_entry, segments, 2 * (size_t)max_segments) +
+	       strlen(name) + 1;
+}
+
 static struct kmemdump_entry *alloc_entry(const char *name, unsigned int max_segments)
 {
-	struct kmemdump_entry *entry;
-	size_t name_size = strlen(name) + 1;
+	size_t size = entry_bytes(max_segments, name);
+	struct kmemdump_entry *entry = kvzalloc(size, GFP_KERNEL);
 
-	entry = kvzalloc(struct_size(entry, segments, 2 * (size_t)max_segments) + name_size,
-			 GFP_KERNEL);
 	if (!entry)
 		return NULL;
+	if (kmemdump_index_add(entry, size)) {
+		kvfree(entry);
+		return NULL;
+	}
 	entry->max_segments = max_segments;
-	memcpy((char *)kmemdump_entry_name(entry), name, name_size);
+	memcpy((char *)kmemdump_entry_name(entry), name, strlen(name) + 1);
 	return entry;
+}
+
+static void forget_entry(const struct kmemdump_entry *entry)
+{
+	kmemdump_index_remove(entry, entry_bytes(entry->max_segments,
+						 kmemdump_entry_name(entry)));
 }
 
 static bool same_place(const struct kmemdump_segment *segs, const struct kmemdump_region *region)
@@ -306,6 +321,7 @@ static struct kmemdump_entry *translate_mapped(const struct kmemdump_region *reg
 	if (!ret && !same_place(entry->segments, region))
 		ret = -EINVAL;
 	if (ret) {
+		forget_entry(entry);
 		kvfree(entry);
 		return ERR_PTR(ret);
 	}
@@ -334,6 +350,7 @@ static struct kmemdump_entry *translate_unmapped(const struct kmemdump_region *r
 	if (!p)
 		p = memremap(region->phys_addr, region->size, MEMREMAP_WB);
 	if (!p) {
+		forget_entry(entry);
 		kvfree(entry);
 		return ERR_PTR(-ENOMEM);
 	}
@@ -420,6 +437,7 @@ void kmemdump_entry_free(struct kmemdump_entry *entry)
 	/* The memory itself is read only at panic, and then nobody gets here. */
 	if (entry->flags & KMEMDUMP_ENTRY_MAPPED)
 		memunmap((void *)entry->segments[0].virt_addr);
+	forget_entry(entry);
 	kvfree_rcu(entry, rcu);
 }
 

@@ -152,30 +152,57 @@ void core_open(struct core *core, const struct image *image)
 			};
 	}
 	qsort(core->loads, core->nr_loads, sizeof(*core->loads), cmp_load);
+	if (!core->regions.desc)
+		index_load(core);
 }
 
 void core_close(struct core *core)
 {
 	elf_end(core->elf);
+	free(core->index);
 	free(core->loads);
 }
 
-/* The load that holds @vaddr, or NULL. */
-static const struct load *find_load(const struct core *core, uint64_t vaddr)
+/* Which of the @nr loads, which are sorted, holds @vaddr, or NULL. */
+const struct load *load_find(const struct load *loads, size_t nr, uint64_t vaddr)
 {
-	size_t low = 0, high = core->nr_loads;
+	size_t low = 0, high = nr;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (core->loads[mid].vaddr <= vaddr)
+		if (loads[mid].vaddr <= vaddr)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	if (!low || vaddr - core->loads[low - 1].vaddr >= core->loads[low - 1].size)
+	if (!low || vaddr - loads[low - 1].vaddr >= loads[low - 1].size)
 		return NULL;
-	return &core->loads[low - 1];
+	return &loads[low - 1];
+}
+
+/* Sort @nr loads and cut off what an earlier one has; how many are left. */
+size_t loads_flatten(struct load *loads, size_t nr)
+{
+	uint64_t end = 0;
+	size_t out = 0;
+
+	qsort(loads, nr, sizeof(*loads), cmp_load);
+	for (size_t i = 0; i < nr; i++) {
+		struct load load = loads[i];
+		uint64_t skip = out && load.vaddr < end ? end - load.vaddr : 0;
+
+		/* One that wraps around the end of the address space is no good. */
+		if (skip >= load.size || load.vaddr + load.size < load.vaddr)
+			continue;
+		load.vaddr += skip;
+		load.paddr += skip;
+		load.offset += skip;
+		load.size -= skip;
+		end = load.vaddr + load.size;
+		loads[out++] = load;
+	}
+	return out;
 }
 
 /*
@@ -187,7 +214,7 @@ uint64_t core_read(const struct core *core, uint64_t vaddr, void *buf, uint64_t 
 	uint64_t done = 0;
 
 	while (done < size) {
-		const struct load *load = find_load(core, vaddr + done);
+		const struct load *load = load_find(core->loads, core->nr_loads, vaddr + done);
 		uint64_t skip, n;
 
 		if (!load)

@@ -21,7 +21,8 @@ static const char usage_text[] =
 	"       kmemdump extract DUMP CORE          make the ELF core that debuggers open\n"
 	"       kmemdump assemble CORE PART...      the same from a record in several files\n"
 	"\n"
-	"DUMP is a record as pstore shows it, or an ELF core made from one.\n"
+	"DUMP is a record as pstore shows it, an ELF core made from one, or an ELF dump of all\n"
+	"memory, such as a vmcore of kdump.\n"
 	"Exit code: 0 all good, 1 something of it is cut, missing or damaged, 2 no answer.\n";
 
 struct dump {

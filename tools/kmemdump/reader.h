@@ -83,6 +83,7 @@ struct core {
 	size_t nr_loads;
 	struct note vmcoreinfo;
 	struct note regions;
+	void *index;		/* where that comes from if it is not in the file */
 	bool cut;		/* its headers claim more than there is */
 };
 
@@ -92,9 +93,18 @@ uint64_t core_read(const struct core *core, uint64_t vaddr, void *buf, uint64_t 
 uint16_t core_u16(const struct core *core, const void *p);
 uint32_t core_u32(const struct core *core, const void *p);
 uint64_t core_u64(const struct core *core, const void *p);
+const struct load *load_find(const struct load *loads, size_t nr, uint64_t vaddr);
+size_t loads_flatten(struct load *loads, size_t nr);
 bool core_vmcoreinfo(const struct core *core, const char *key, int base, uint64_t *value);
 
+/* index.c: a dump of all memory has the list of the kernel itself */
+void index_load(struct core *core);
+
 /* regions.c */
+
+/* Bytes that a region may have, and in all, as they may share memory. */
+#define REGION_MAX	(4ULL << 30)
+#define REGIONS_MAX	(4 * REGION_MAX)
 
 enum region_state {
 	REGION_OK,

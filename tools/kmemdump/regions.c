@@ -6,9 +6,6 @@
 
 #include "reader.h"
 
-/* Bytes that a region may have. */
-#define REGION_MAX	(4ULL << 30)
-
 /* The tables of the note, checked to lie within it. */
 struct tables {
 	const unsigned char *regions;
@@ -229,7 +226,7 @@ size_t regions_load(const struct core *core, struct region **regions)
 			    core->image->path, i);
 		/* Regions may share memory, but a forged list must not keep us busy. */
 		bytes += region->size;
-		if (region->size > REGION_MAX || bytes > 4 * REGION_MAX)
+		if (region->size > REGION_MAX || bytes > REGIONS_MAX)
 			die("%s: the sizes in its list of regions can't be",
 			    core->image->path);
 		examine_region(core, region);

@@ -193,4 +193,83 @@ struct kmemdump_note_cpu {
 	__u32	reserved;
 };
 
+/* The line of VMCOREINFO with the physical address of the index, in hexadecimal. */
+#define KMEMDUMP_INDEX_KEY	"KMEMDUMP_INDEX"
+
+/**
+ * struct kmemdump_index - how to find the regions in a dump of all memory
+ * @magic:		%KMEMDUMP_MAGIC
+ * @version:		%KMEMDUMP_VERSION
+ * @size:		bytes of this struct
+ * @linear_offset:	what to subtract from a virtual address of the linear map to
+ *			get the physical one
+ * @pointer_bits:	bits to set in each pointer before it is used
+ * @regions:		physical address of the root of an xarray of entries
+ * @far_pages:		physical address of the root of an xarray of values: the
+ *			page frame for a page that is not in the linear map; its index
+ *			is the virtual address shifted by @page_shift
+ * @possible_cpus:	physical address of the mask of the CPUs that a per-CPU
+ *			region has parts for, an array of longs
+ * @nr_cpu_ids:		bits of that mask
+ * @flag_percpu:	bit in the flags of an entry that marks a per-CPU region
+ * @long_size:		bytes of a pointer or long
+ * @phys_size:		bytes of a physical address
+ * @page_shift:		bits of an offset in a page
+ * @node_bits:		bits of an index that a node of an xarray resolves
+ * @node_shift:		offset in a node: bits that its children resolve (u8)
+ * @node_slots:		offset in a node: array of pointers
+ * @entry_id:		offset in an entry: id (int)
+ * @entry_class:	offset in an entry: enum kmemdump_class (u8)
+ * @entry_flags:	offset in an entry: flags (u8)
+ * @entry_owner:	offset in an entry: pointer to its module, or 0
+ * @entry_version:	offset in an entry: an int of which bit 0 tells which copy of
+ *			the segments counts
+ * @entry_nr:		offset in an entry: number of segments in each copy (two ints)
+ * @entry_max:		offset in an entry: room for segments in a copy (int)
+ * @entry_segments:	offset in an entry: two copies of the segments, each of as
+ *			many as there is room for; then the name
+ * @segment_size:	bytes of a segment
+ * @segment_virt:	offset in a segment: virtual address (long)
+ * @segment_phys:	offset in a segment: physical address
+ * @segment_bytes:	offset in a segment: size (long)
+ * @module_name:	offset in a module: name
+ * @reserved:		0
+ *
+ * The slots of an xarray, and its root, are pointers to entries; or pointers to a
+ * node if the lower two bits are 2 and the value is above 4096; or values, shifted
+ * left by one, if bit 0 is set. All of it is in the byte order of the dump.
+ */
+struct kmemdump_index {
+	__u8	magic[8];
+	__u32	version;
+	__u32	size;
+	__u64	linear_offset;
+	__u64	pointer_bits;
+	__u64	regions;
+	__u64	far_pages;
+	__u64	possible_cpus;
+	__u32	nr_cpu_ids;
+	__u32	flag_percpu;
+	__u16	long_size;
+	__u16	phys_size;
+	__u16	page_shift;
+	__u16	node_bits;
+	__u16	node_shift;
+	__u16	node_slots;
+	__u16	entry_id;
+	__u16	entry_class;
+	__u16	entry_flags;
+	__u16	entry_owner;
+	__u16	entry_version;
+	__u16	entry_nr;
+	__u16	entry_max;
+	__u16	entry_segments;
+	__u16	segment_size;
+	__u16	segment_virt;
+	__u16	segment_phys;
+	__u16	segment_bytes;
+	__u16	module_name;
+	__u16	reserved;
+};
+
 #endif /* _UAPI_LINUX_KMEMDUMP_H */

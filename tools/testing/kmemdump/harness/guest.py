@@ -24,7 +24,7 @@ HALF_ESCAPE = re.compile(r"(?:\x1b(?:\[[0-9;]*)?)?\Z")
 DISK_MIB = 64
 
 
-def _initramfs(kernel, work, files):
+def initramfs(kernel, work, files):
     """An initramfs of busybox, the init script and @files (guest path -> host path)."""
     busybox = host.busybox(kernel.board.debian)
     lines = [f"dir /{d} 755 0 0" for d in
@@ -35,7 +35,8 @@ def _initramfs(kernel, work, files):
     applets = subprocess.run([host.busybox("amd64"), "--list"], capture_output=True,
                              text=True).stdout.split()
     lines += [f"slink /bin/{a} busybox 777 0 0" for a in applets if a != "busybox"]
-    lines += [f"file {guest} {path} 644 0 0" for guest, path in files.items()]
+    lines += [f"file {guest} {path} {os.stat(path).st_mode & 0o755:o} 0 0"
+              for guest, path in files.items()]
     spec = work / "initramfs.list"
     spec.write_text("\n".join(lines) + "\n")
     image = work / "initramfs.cpio"
@@ -63,7 +64,7 @@ class Guest:
     """A running guest. Its RAM is a file that the host may look into and change."""
 
     def __init__(self, kernel, files=None, append="", cpus=None, memory_mib=None,
-                 devices=(), icount=False, timeout=120):
+                 devices=(), icount=False, disk_mib=DISK_MIB, timeout=120):
         self.board = board = kernel.board
         memory_mib = memory_mib or board.memory_mib
         base = "/dev/shm" if os.access("/dev/shm", os.W_OK) and \
@@ -74,8 +75,8 @@ class Guest:
         self._closed = False
         self.disk = self.work / "disk"
         with self.disk.open("wb") as out:
-            out.truncate(DISK_MIB << 20)
-        initrd = _initramfs(kernel, self.work, files or {})
+            out.truncate(disk_mib << 20)
+        initrd = initramfs(kernel, self.work, files or {})
         self.cmd = [*board.qemu, "-m", str(memory_mib), "-smp", f"sockets={cpus or board.cpus}",
                     "-object", f"memory-backend-file,id=ram,size={memory_mib}M,"
                                f"mem-path={self.work / 'ram'},share=on",
@@ -189,6 +190,17 @@ class Guest:
         Path(target).mkdir(parents=True)
         with tarfile.open(self.disk) as tar:
             tar.extractall(target)
+        return Path(target)
+
+    def fetch_file(self, path, target):
+        """Copy one file of the guest to the host; it may be as large as the disk."""
+        size = int(self.run(f"stat -c %s {path}"))
+        self.run(f"dd if={path} of=/dev/vda bs=1M && sync", timeout=600)
+        with self.disk.open("rb") as disk, Path(target).open("wb") as out:
+            while size:
+                data = disk.read(min(size, 1 << 20))
+                out.write(data)
+                size -= len(data)
         return Path(target)
 
     def qmp(self, command, **arguments):

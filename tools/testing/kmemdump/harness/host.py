@@ -114,6 +114,15 @@ def testing_root():
                      "--include=" + TESTING_PACKAGES.replace(" ", ","))
 
 
+def with_libraries(program):
+    """What a guest needs to run a dynamic program of this host: guest path -> host path. There
+    it is run by /lib/ld.so --library-path /lib."""
+    out = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    files = {f"/lib/{Path(path).name}": path for path in re.findall(r"=> (/\S+)", out)}
+    [loader] = re.findall(r"^\s*(/\S+) \(", out, re.M)
+    return files | {"/lib/ld.so": loader, f"/root/{Path(program).name}": program}
+
+
 def busybox(architecture):
     """A static busybox of a Debian architecture."""
     if architecture == "amd64":

@@ -64,10 +64,10 @@ class Lab:
     def reader_path(self):
         return self.kernel.reader()
 
-    def guest(self, area="0x400000", append="", **kwargs):
+    def guest(self, area="0x400000", append="", files=None, **kwargs):
         """A guest with the test modules in /root and a kmemdump area of @area bytes.
         With None it is what the device tree says."""
-        files = {"/root/kmemdump_test.ko": self.sample}
+        files = {**(files or {}), "/root/kmemdump_test.ko": self.sample}
         files |= {f"/root/{path.name}": path for path in self.test_modules.glob("*.ko")}
         if area:
             append = f"{PARAM}{area} {append}"

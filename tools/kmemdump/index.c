@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The regions of a dump of all memory, such as of kdump or FADump. It has no
+ * KMEMDUMP note, but VMCOREINFO tells where in memory the kernel's own list is.
+ * From that the note is made that all else works with, and a list of loads by
+ * virtual address: a full dump has few of those, or none.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "reader.h"
+
+/* Bounds for what a dump claims. */
+#define MAX_NODES	0x100000
+#define MAX_REGIONS	0x100000
+#define MAX_SEGMENTS	0x400000
+#define MAX_CPUS	0x10000
+
+/* An array that grows. */
+struct array {
+	void *data;
+	size_t nr;
+	size_t max;
+};
+
+struct far_page {
+	uint64_t page;
+	uint64_t pfn;
+};
+
+struct index {
+	struct core *core;
+	struct kmemdump_index at;	/* in our byte order */
+	struct load *ram;		/* by physical address, which is in @vaddr here */
+	size_t nr_ram;
+	struct array far_pages;
+	struct array cpus;
+	struct array regions;
+	struct array segments;
+	struct array loads;
+	unsigned int nr_nodes;
+	uint64_t bytes;			/* of all regions */
+};
+
+static void __noreturn damaged(const struct index *index, const char *what)
+{
+	die("%s: the kernel's list of regions: %s", index->core->image->path, what);
+}
+
+/* Room for one more element at the end of @array. */
+static void *array_add(struct array *array, size_t size)
+{
+	if (array->nr == array->max) {
+		array->max = array->max ? 2 * array->max : 64;
+		array->data = realloc(array->data, array->max * size);
+		if (!array->data)
+			die("out of memory");
+	}
+	return (char *)array->data + size * array->nr++;
+}
+
+/* Memory by address */
+
+static bool try_phys(const struct index *index, uint64_t phys, void *buf, uint64_t size)
+{
+	while (size) {
+		const struct load *load = load_find(index->ram, index->nr_ram, phys);
+		uint64_t skip, n;
+
+		if (!load)
+			return false;
+		skip = phys - load->vaddr;
+		n = load->size - skip < size ? load->size - skip : size;
+		n = image_have(index->core->image, load->offset + skip, n);
+		if (!n)
+			return false;
+		memcpy(buf, index->core->image->data + load->offset + skip, n);
+		buf = (char *)buf + n;
+		phys += n;
+		size -= n;
+	}
+	return true;
+}
+
+static void read_phys(const struct index *index, uint64_t phys, void *buf, uint64_t size)
+{
+	if (!try_phys(index, phys, buf, size))
+		damaged(index, "it leads to memory that is not in the dump");
+}
+
+static int cmp_far_page(const void *a, const void *b)
+{
+	const struct far_page *x = a, *y = b;
+
+	return x->page < y->page ? -1 : x->page > y->page;
+}
+
+static uint64_t to_phys(const struct index *index, uint64_t addr)
+{
+	struct far_page key = { .page = addr >> index->at.page_shift };
+	const struct far_page *far = NULL;
+
+	if (index->far_pages.nr)
+		far = bsearch(&key, index->far_pages.data, index->far_pages.nr, sizeof(key),
+			      cmp_far_page);
+	if (!far)
+		return addr - index->at.linear_offset;
+	return (far->pfn << index->at.page_shift) + (addr & ((1ULL << index->at.page_shift) - 1));
+}
+
+static void read_memory(const struct index *index, uint64_t addr, void *buf, uint64_t size)
+{
+	uint64_t page = 1ULL << index->at.page_shift;
+
+	while (size) {
+		uint64_t left = page - (addr & (page - 1)), n = left < size ? left : size;
+
+		read_phys(index, to_phys(index, addr), buf, n);
+		buf = (char *)buf + n;
+		addr += n;
+		size -= n;
+	}
+}
+
+/* An integer of @size bytes, as it is in the dump. */
+static uint64_t decode(const struct index *index, const void *p, size_t size)
+{
+	return size == 8 ? core_u64(index->core, p) : core_u32(index->core, p);
+}
+
+static uint64_t read_int(const struct index *index, uint64_t addr, size_t size)
+{
+	unsigned char raw[8];
+
+	read_memory(index, addr, raw, size);
+	return decode(index, raw, size);
+}
+
+static uint64_t read_u8(const struct index *index, uint64_t addr)
+{
+	uint8_t value;
+
+	read_memory(index, addr, &value, sizeof(value));
+	return value;
+}
+
+/* Pointers keep their low bits, which say what they are. */
+static uint64_t decode_pointer(const struct index *index, const void *p)
+{
+	uint64_t value = decode(index, p, index->at.long_size);
+
+	return value && !(value & 1) ? value | index->at.pointer_bits : value;
+}
+
+/* xarrays */
+
+typedef void visit_t(struct index *index, uint64_t key, uint64_t entry);
+
+static bool is_node(uint64_t entry)
+{
+	return (entry & 3) == 2 && entry > 4096;
+}
+
+/* Visit all that is at and below @entry, which resolves @bits of the key. */
+static void walk_entry(struct index *index, uint64_t key, uint64_t entry, unsigned int bits,
+		       visit_t *visit)
+{
+	unsigned int node_bits = index->at.node_bits, shift;
+	uint64_t node = entry - 2;
+
+	if (!entry)
+		return;
+	if (!is_node(entry)) {
+		/* Other internal entries are not for us. */
+		if ((entry & 3) != 2)
+			visit(index, key, entry);
+		return;
+	}
+	shift = read_u8(index, node + index->at.node_shift);
+	/* Only the root may be at any level; so the depth is bounded. */
+	if (bits == 64 ? shift % node_bits || shift >= 64 : shift + node_bits != bits)
+		damaged(index, "a tree is damaged");
+	if (index->nr_nodes++ == MAX_NODES)
+		damaged(index, "a tree is too large");
+	for (uint64_t i = 0; i < 1ULL << node_bits; i++) {
+		unsigned char raw[8];
+
+		read_memory(index, node + index->at.node_slots + i * index->at.long_size, raw,
+			    index->at.long_size);
+		walk_entry(index, key | i << shift, decode_pointer(index, raw), shift, visit);
+	}
+}
+
+/* Visit all entries of the xarray whose root is at @phys. */
+static void walk_xarray(struct index *index, uint64_t phys, visit_t *visit)
+{
+	unsigned char raw[8];
+
+	read_phys(index, phys, raw, index->at.long_size);
+	walk_entry(index, 0, decode_pointer(index, raw), 64, visit);
+}
+
+/* The list */
+
+static void visit_far_page(struct index *index, uint64_t key, uint64_t entry)
+{
+	struct far_page *far = array_add(&index->far_pages, sizeof(*far));
+
+	*far = (struct far_page) { .page = key, .pfn = entry >> 1 };
+}
+
+static void load_cpus(struct index *index)
+{
+	unsigned int bits = 8 * index->at.long_size;
+	unsigned char raw[8];
+	uint64_t word = 0;
+
+	for (uint32_t cpu = 0; cpu < index->at.nr_cpu_ids; cpu++) {
+		if (cpu % bits == 0) {
+			read_phys(index, index->at.possible_cpus + cpu / 8, raw,
+				  index->at.long_size);
+			word = decode(index, raw, index->at.long_size);
+		}
+		if (word >> cpu % bits & 1)
+			*(uint32_t *)array_add(&index->cpus, sizeof(uint32_t)) = cpu;
+	}
+}
+
+/* Text of less than @size bytes; what is not in the dump of it does not matter. */
+static void read_text(const struct index *index, uint64_t addr, char *text, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < size - 1; i++)
+		if (!try_phys(index, to_phys(index, addr + i), &text[i], 1) || !text[i])
+			break;
+	text[i] = '\0';
+}
+
+/* Add what the dump has of a segment to the loads. */
+static void add_loads(struct index *index, uint64_t virt, uint64_t phys, uint64_t size)
+{
+	while (size) {
+		const struct load *ram = load_find(index->ram, index->nr_ram, phys);
+		uint64_t page = 1ULL << index->at.page_shift, n;
+
+		if (ram) {
+			uint64_t skip = phys - ram->vaddr;
+
+			n = ram->size - skip < size ? ram->size - skip : size;
+			*(struct load *)array_add(&index->loads, sizeof(struct load)) =
+				(struct load) {
+					.vaddr = virt, .paddr = phys, .size = n,
+					.offset = ram->offset + skip,
+				};
+		} else {
+			n = page - (phys & (page - 1));
+			n = n < size ? n : size;
+		}
+		virt += n;
+		phys += n;
+		size -= n;
+	}
+}
+
+/* Add the segments of an entry; their size in all. */
+static uint64_t add_segments(struct index *index, uint64_t segments, uint64_t nr, uint64_t size,
+			     bool percpu)
+{
+	const struct kmemdump_index *at = &index->at;
+	uint64_t done = 0, unit = percpu ? size / index->cpus.nr : 0;
+	unsigned char raw[256];
+
+	for (uint64_t i = 0; i < nr; i++) {
+		struct kmemdump_note_segment seg = { };
+		uint64_t virt, phys, bytes;
+
+		read_memory(index, segments + i * at->segment_size, raw, at->segment_size);
+		virt = decode(index, raw + at->segment_virt, at->long_size);
+		phys = decode(index, raw + at->segment_phys, at->phys_size);
+		bytes = decode(index, raw + at->segment_bytes, at->long_size);
+		if (!bytes || bytes > REGION_MAX - done)
+			damaged(index, "a segment is damaged");
+		if (size) {
+			uint32_t cpu = KMEMDUMP_NO_CPU;
+
+			if (unit)
+				cpu = ((uint32_t *)index->cpus.data)[done / unit];
+			seg.vaddr = core_u64(index->core, &virt);
+			seg.paddr = core_u64(index->core, &phys);
+			seg.size = core_u64(index->core, &bytes);
+			seg.cpu = core_u32(index->core, &cpu);
+			*(struct kmemdump_note_segment *)array_add(&index->segments, sizeof(seg)) =
+				seg;
+			add_loads(index, virt, phys, bytes);
+		}
+		done += bytes;
+	}
+	return done;
+}
+
+static void visit_region(struct index *index, uint64_t key, uint64_t entry)
+{
+	const struct kmemdump_index *at = &index->at;
+	struct kmemdump_note_region region = { };
+	uint64_t max, nr, segments, owner, size;
+	bool percpu, second;
+	uint32_t value;
+
+	if (entry & 3)
+		damaged(index, "it has an entry that is none");
+	if (index->regions.nr == MAX_REGIONS)
+		damaged(index, "it is too long");
+	second = read_int(index, entry + at->entry_version, 4) & 1;
+	nr = read_int(index, entry + at->entry_nr + 4 * second, 4);
+	max = read_int(index, entry + at->entry_max, 4);
+	if (!nr || nr > max || max > MAX_SEGMENTS || index->segments.nr + nr > MAX_SEGMENTS)
+		damaged(index, "an entry is damaged");
+	segments = entry + at->entry_segments + second * max * at->segment_size;
+	percpu = read_u8(index, entry + at->entry_flags) & at->flag_percpu;
+	if (percpu && !index->cpus.nr)
+		damaged(index, "it has per-CPU regions but no CPUs");
+
+	value = index->segments.nr;
+	region.first_segment = core_u32(index->core, &value);
+	value = nr;
+	region.nr_segments = core_u32(index->core, &value);
+	/* Once for the size, for the parts of the CPUs depend on it. */
+	size = add_segments(index, segments, nr, 0, false);
+	index->bytes += size;
+	if (index->bytes > REGIONS_MAX)
+		damaged(index, "the sizes in it can't be");
+	if (percpu && size % index->cpus.nr)
+		damaged(index, "an entry is damaged");
+	add_segments(index, segments, nr, size, percpu);
+	region.size = core_u64(index->core, &size);
+	value = percpu ? size / index->cpus.nr : 0;
+	region.percpu_size = core_u32(index->core, &value);
+	value = read_int(index, entry + at->entry_id, 4);
+	region.id = core_u32(index->core, &value);
+	value = read_u8(index, entry + at->entry_class);
+	region.class = core_u32(index->core, &value);
+	/* Nobody looked at them at the crash. */
+	value = KMEMDUMP_STATE_OK;
+	region.state = core_u32(index->core, &value);
+	value = KMEMDUMP_REGION_VOLATILE;
+	region.flags = core_u32(index->core, &value);
+
+	read_text(index, entry + at->entry_segments + 2 * max * at->segment_size, region.name,
+		  sizeof(region.name));
+	owner = read_int(index, entry + at->entry_owner, at->long_size);
+	if (owner)
+		read_text(index, owner + at->module_name, region.owner, sizeof(region.owner));
+	else
+		memcpy(region.owner, "kernel", sizeof("kernel"));
+	*(struct kmemdump_note_region *)array_add(&index->regions, sizeof(region)) = region;
+	(void)key;
+}
+
+/* The note as the kernel would have written it. */
+static void make_note(struct index *index)
+{
+	size_t regions = index->regions.nr * sizeof(struct kmemdump_note_region);
+	size_t segments = index->segments.nr * sizeof(struct kmemdump_note_segment);
+	struct core *core = index->core;
+	struct kmemdump_note head = {
+		.version	= KMEMDUMP_VERSION,
+		.header_size	= sizeof(head),
+		.region_size	= sizeof(struct kmemdump_note_region),
+		.nr_regions	= index->regions.nr,
+		.segment_size	= sizeof(struct kmemdump_note_segment),
+		.nr_segments	= index->segments.nr,
+		.cpu_size	= sizeof(struct kmemdump_note_cpu),
+	};
+	uint32_t *word = (uint32_t *)&head;
+	unsigned char *note;
+
+	for (size_t i = 0; i < sizeof(head) / sizeof(*word); i++)
+		word[i] = core_u32(core, &word[i]);
+	note = xmalloc(sizeof(head) + regions + segments);
+	memcpy(note, &head, sizeof(head));
+	if (regions)
+		memcpy(note + sizeof(head), index->regions.data, regions);
+	if (segments)
+		memcpy(note + sizeof(head) + regions, index->segments.data, segments);
+	core->index = note;
+	core->regions.desc = note;
+	core->regions.size = sizeof(head) + regions + segments;
+}
+
+static void load_ram(struct index *index)
+{
+	const struct core *core = index->core;
+
+	index->ram = xmalloc(core->nr_loads * sizeof(*index->ram));
+	for (size_t i = 0; i < core->nr_loads; i++) {
+		index->ram[i] = core->loads[i];
+		index->ram[i].vaddr = core->loads[i].paddr;
+	}
+	index->nr_ram = loads_flatten(index->ram, core->nr_loads);
+}
+
+static bool in_segment(const struct kmemdump_index *at, unsigned int offset, unsigned int size)
+{
+	return offset + size <= at->segment_size;
+}
+
+/* The index itself, checked as far as it can be by itself. */
+static bool load_index(struct index *index, uint64_t phys)
+{
+	const struct core *core = index->core;
+	struct kmemdump_index raw, *at = &index->at;
+	uint16_t *to = &at->long_size, *from = &raw.long_size;
+
+	read_phys(index, phys, &raw, sizeof(raw));
+	if (memcmp(raw.magic, KMEMDUMP_MAGIC, sizeof(raw.magic)) ||
+	    core_u32(core, &raw.version) != KMEMDUMP_VERSION ||
+	    core_u32(core, &raw.size) < sizeof(raw))
+		return false;
+	at->linear_offset = core_u64(core, &raw.linear_offset);
+	at->pointer_bits = core_u64(core, &raw.pointer_bits);
+	at->regions = core_u64(core, &raw.regions);
+	at->far_pages = core_u64(core, &raw.far_pages);
+	at->possible_cpus = core_u64(core, &raw.possible_cpus);
+	at->nr_cpu_ids = core_u32(core, &raw.nr_cpu_ids);
+	at->flag_percpu = core_u32(core, &raw.flag_percpu);
+	for (; to < (uint16_t *)(at + 1); to++, from++)
+		*to = core_u16(core, from);
+
+	return (at->long_size == 4 || at->long_size == 8) &&
+	       (at->phys_size == 4 || at->phys_size == 8) &&
+	       at->page_shift >= 12 && at->page_shift <= 20 &&
+	       at->node_bits && at->node_bits <= 10 && at->nr_cpu_ids <= MAX_CPUS &&
+	       at->segment_size <= 256 && in_segment(at, at->segment_virt, at->long_size) &&
+	       in_segment(at, at->segment_phys, at->phys_size) &&
+	       in_segment(at, at->segment_bytes, at->long_size);
+}
+
+/* Give @core the list of regions of the kernel, if the dump tells where it is. */
+void index_load(struct core *core)
+{
+	struct index index = { .core = core };
+	uint64_t phys;
+
+	if (!core_vmcoreinfo(core, KMEMDUMP_INDEX_KEY, 16, &phys))
+		return;
+	load_ram(&index);
+	if (!load_index(&index, phys))
+		damaged(&index, "it is of another version, or damaged");
+	load_cpus(&index);
+	walk_xarray(&index, index.at.far_pages, visit_far_page);
+	if (index.far_pages.nr)
+		qsort(index.far_pages.data, index.far_pages.nr, sizeof(struct far_page),
+		      cmp_far_page);
+	walk_xarray(&index, index.at.regions, visit_region);
+
+	make_note(&index);
+	free(core->loads);
+	core->nr_loads = loads_flatten(index.loads.data, index.loads.nr);
+	core->loads = index.loads.data;
+	free(index.ram);
+	free(index.far_pages.data);
+	free(index.cpus.data);
+	free(index.regions.data);
+	free(index.segments.data);
+}
