@@ -9,7 +9,7 @@ from .host import Failed
 from .lab import expect
 
 SUITES = {f"kmemdump-{name}" for name in ("core", "translate", "lifetime", "backend", "symbols",
-                                          "elfcore", "serialize")}
+                                          "elfcore", "serialize", "index")}
 # Benchmarks are suites, too, but nothing to run among tests.
 BOOT = "kunit.enable=1 kunit.filter=speed>very_slow loglevel=7"
 
