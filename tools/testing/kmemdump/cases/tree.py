@@ -78,6 +78,6 @@ def test_footprint(lab):
     known = re.compile(r"Documentation/|MAINTAINERS$|(fs|include/linux)/pstore|lib/Kconfig\.debug$|"
                        r"mm/Makefile$|samples/|include/asm-generic/vmlinux\.lds\.h$|"
                        r"include/linux/module\.h$|kernel/module/main\.c$|"
-                       r"arch/x86/kernel/smp\.c$")
+                       r"arch/(x86|powerpc)/kernel/smp\.c$")
     others = [name for name in lab.tree.touched() if not known.match(name)]
     expect(not others, "no other file touched", str(others))
