@@ -5,12 +5,15 @@
 
 #include <linux/bitops.h>
 #include <linux/elfcore.h>
+#include <linux/kexec.h>
 #include <linux/kmemdump.h>
 #include <linux/kmemdump_backend.h>
 #include <linux/mutex.h>
 #include <linux/rhashtable.h>
 #include <linux/xarray.h>
 #include <linux/zstd.h>
+
+#include <asm/kexec.h>
 
 #ifdef CONFIG_UNWINDER_ORC
 #include <asm/orc_types.h>
@@ -275,7 +278,21 @@ struct kmemdump_stream *kmemdump_stream_alloc(void);
 void kmemdump_stream_free(struct kmemdump_stream *stream);
 int kmemdump_serialize(struct kmemdump_backend *be, struct kmemdump_stream *stream,
 		       const struct kmemdump_image *image);
-struct pt_regs *kmemdump_save_regs(struct pt_regs *regs);
 void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs);
+
+/*
+ * Registers of this CPU, as far as the architecture has a way to save them. They
+ * are those of the function that this is inlined into, which must not return
+ * before the image is read: debuggers start from its stack frame.
+ */
+static __always_inline struct pt_regs *kmemdump_save_regs(struct pt_regs *regs)
+{
+#if defined(CONFIG_X86) || defined(CONFIG_ARM64) || defined(CONFIG_CRASH_DUMP)
+	crash_setup_regs(regs, NULL);
+	return regs;
+#else
+	return NULL;
+#endif
+}
 
 #endif /* _MM_KMEMDUMP_H */

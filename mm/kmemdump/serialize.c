@@ -25,8 +25,6 @@
 #include <linux/string.h>
 #include <linux/xxhash.h>
 
-#include <asm/kexec.h>
-
 #include "kmemdump.h"
 
 /* Level 3 is what zstd itself takes by default. */
@@ -235,17 +233,6 @@ void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 		kmemdump_image_build(image, table, be, regs);
 		kmemdump_serialize(be, stream, image);
 	}
-}
-
-/* Registers of this CPU, as far as the architecture has a way to save them. */
-struct pt_regs *kmemdump_save_regs(struct pt_regs *regs)
-{
-#if defined(CONFIG_X86) || defined(CONFIG_ARM64) || defined(CONFIG_CRASH_DUMP)
-	crash_setup_regs(regs, NULL);
-	return regs;
-#else
-	return NULL;
-#endif
 }
 
 static int kmemdump_panic(struct notifier_block *nb, unsigned long event, void *unused)
