@@ -43,6 +43,11 @@
 #ifdef CONFIG_ARM64
 #include <asm/stacktrace.h>
 #endif
+#ifdef CONFIG_PPC_BOOK3S_64
+#include <asm/irq.h>
+#include <asm/paca.h>
+#include <asm/pgalloc.h>
+#endif
 #ifdef CONFIG_UNWINDER_ORC
 #include <asm/orc_lookup.h>
 #endif
@@ -60,10 +65,17 @@
 #define MAX_XA_NODES	16384
 #define MAX_CHUNKS	1024
 #define MAX_CHUNK_PAGES	4096
+#define MAX_VMEMMAP	65536
 #define MAX_UNWIND	4096
 
 /* Bytes of a function that debuggers look at. */
 #define MAX_FUNCTION	SZ_16K
+
+/*
+ * From the last frame of a stack, "crash" for ppc64 looks for the mark of an
+ * exception, without a look at where the stack ends.
+ */
+#define STACK_OVERREAD	(IS_ENABLED(CONFIG_PPC64) ? 2 * SZ_64 : 0)
 
 /* Objects that searches for pointers may add, and how much of each they look at. */
 #define MAX_TREE_OBJECTS	448
@@ -197,7 +209,7 @@ static void add_stack(struct kmemdump_image *image, unsigned long low, unsigned 
 	if (sp < low || sp >= low + size)
 		sp = low;
 	sp = ALIGN_DOWN(sp, sizeof(long));
-	kmemdump_image_add(image, low, size, order);
+	kmemdump_image_add(image, low, size + STACK_OVERREAD, order);
 	add_return_addresses(image, sp, low + size, order);
 }
 
@@ -232,6 +244,27 @@ static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
 
 	if (low)
 		add_stack(image, low, IRQ_STACK_SIZE, 0, KMEMDUMP_ORDER_PERCPU);
+}
+#elif defined(CONFIG_PPC_BOOK3S_64)
+static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
+{
+	const struct paca_struct *paca = paca_ptrs[cpu];
+	void *stacks[] = { hardirq_ctx[cpu], softirq_ctx[cpu], NULL, NULL, NULL };
+	int i;
+
+	/* Where the exception entries find the CPU's stacks and variables. */
+	add(image, paca, sizeof(*paca), KMEMDUMP_ORDER_PERCPU);
+	/* These are the addresses of the ends. */
+	if (peek_field(stacks[2], paca->emergency_sp) && stacks[2])
+		stacks[2] -= THREAD_SIZE;
+	if (peek_field(stacks[3], paca->nmi_emergency_sp) && stacks[3])
+		stacks[3] -= THREAD_SIZE;
+	if (peek_field(stacks[4], paca->mc_emergency_sp) && stacks[4])
+		stacks[4] -= THREAD_SIZE;
+	for (i = 0; i < ARRAY_SIZE(stacks); i++)
+		if (stacks[i])
+			add_stack(image, (unsigned long)stacks[i], THREAD_SIZE, 0,
+				  KMEMDUMP_ORDER_PERCPU);
 }
 #else
 static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
@@ -416,7 +449,8 @@ static void reach_word(struct reach *r, unsigned long word)
 	unsigned int i;
 
 	if (word < PAGE_OFFSET || !kmemdump_is_linear(word) || !virt_addr_valid((void *)word) ||
-	    is_kernel_percpu_address(word) || !find_object(word, &start, &size))
+	    is_kernel_percpu_address(word) || is_free_buddy_page(virt_to_page((void *)word)) ||
+	    !find_object(word, &start, &size))
 		return;
 	for (i = 0; i < r->nr; i++)
 		if (r->objects[i].addr == start)
@@ -515,6 +549,25 @@ static void add_percpu_chunks(struct kmemdump_image *image)
 	}
 }
 
+#if defined(CONFIG_PPC_BOOK3S_64) && defined(CONFIG_SPARSEMEM_VMEMMAP)
+/* What backs the struct pages; with the hash MMU that is in no page table. */
+static void add_vmemmap_list(struct kmemdump_image *image)
+{
+	struct vmemmap_backing *entry = vmemmap_list;
+	unsigned int left = MAX_VMEMMAP;
+
+	while (entry && left--) {
+		add(image, entry, sizeof(*entry), KMEMDUMP_ORDER_IMAGE);
+		if (!peek_field(entry, entry->list))
+			break;
+	}
+}
+#else
+static void add_vmemmap_list(struct kmemdump_image *image)
+{
+}
+#endif
+
 /*
  * Put into @image what the core set has besides regions. It takes no lock: at
  * panic nothing else runs, and on a running system what is read in the middle of
@@ -526,6 +579,7 @@ void kmemdump_find_crash_set(struct kmemdump_image *image)
 
 	add_running_tasks(image);
 	add_sched_text(image);
+	add_vmemmap_list(image);
 	for_each_possible_cpu(cpu)
 		add_cpu_stacks(image, cpu);
 	add_all_tasks(image);

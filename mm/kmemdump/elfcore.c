@@ -38,7 +38,7 @@
 
 /* Not ELF_CORE_EFLAGS: on powerpc that depends on the current task. */
 #ifdef CONFIG_PPC64
-#define CORE_EFLAGS	_CALL_ELF
+#define CORE_EFLAGS	(IS_ENABLED(CONFIG_PPC64_ELF_ABI_V2) ? 2 : 1)
 #else
 #define CORE_EFLAGS	0
 #endif
@@ -307,7 +307,10 @@ void kmemdump_image_add(struct kmemdump_image *image, unsigned long addr, size_t
 	for (; addr < end; addr += PAGE_SIZE) {
 		kernel = __is_kernel(addr);
 		linear = kmemdump_is_linear(addr) && virt_addr_valid((void *)addr);
-		if (kernel || linear) {
+		if (linear) {
+			/* Free memory, too: debuggers look past the ends of stacks. */
+			phys = __pa(addr);
+		} else if (kernel) {
 			if (!kmemdump_translate_addr(addr, &phys))
 				continue;
 		} else {
