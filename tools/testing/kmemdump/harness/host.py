@@ -127,15 +127,10 @@ def busybox(architecture):
     """A static busybox of a Debian architecture."""
     if architecture == "amd64":
         return next(p for p in ("/bin/busybox", "/usr/bin/busybox") if os.path.exists(p))
-    root = CACHE / f"busybox-{architecture}"
-    found = [root / p for p in ("usr/bin/busybox", "bin/busybox") if (root / p).exists()]
-    if not found:
-        shutil.rmtree(root, ignore_errors=True)
-        step(f"getting busybox for {architecture}",
-             ["mmdebstrap", "--variant=extract", f"--architectures={architecture}",
-              "--include=busybox-static", "bookworm", str(root)], f"busybox-{architecture}")
-        found = [root / p for p in ("usr/bin/busybox", "bin/busybox") if (root / p).exists()]
-    return str(found[0])
+    root = _unpacked(f"busybox-{architecture}", f"getting busybox for {architecture}",
+                     "--variant=extract", f"--architectures={architecture}",
+                     "--include=busybox-static")
+    return str(next(root / p for p in ("usr/bin/busybox", "bin/busybox") if (root / p).exists()))
 
 
 def _in_root(*files):
