@@ -84,6 +84,23 @@ def test_reserved_memory(lab):
     expect(f"0x{phys + 5:016x}" in lab.reader("list", dump), "its physical address")
 
 
+def test_all_kinds_on_ppc64le(lab):
+    """Pages of 64 KiB, and both MMUs."""
+    there = lab.other("ppc64le-ramoops")
+    for mmu in ("", "disable_radix"):
+        with there.guest(append=mmu) as guest:
+            expect(f"MMU\t\t: {'Hash' if mmu else 'Radix'}\n" in guest.run("cat /proc/cpuinfo"),
+                   "the right MMU")
+            dump = _dump(there, guest, f"ppc64le-{mmu}", "")
+        for cpu in range(there.kernel.board.cpus):
+            for kind in ("dynamic", "static"):
+                name = f"{kind.replace('static', 'annotated')}_percpu@{cpu}"
+                expect(_show(lab, dump, name) == f"{kind} of CPU {cpu}", f"what is in {name}")
+        expect(_show(lab, dump, "odd") == "odd place", "text over a page boundary")
+        expect(_show(lab, dump, "boundary") == "pl", "the bytes on each side of it")
+        expect("Kernel panic - not syncing" in lab.reader("log", dump), "the log")
+
+
 def test_memory_of_a_device(lab):
     """SRAM behind a PCI BAR: memory, but not RAM. The host has it as a file."""
     sram = lab.dumps / "sram-seen-by-the-host"

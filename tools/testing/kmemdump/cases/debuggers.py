@@ -10,7 +10,6 @@ import subprocess
 from harness import host, story
 from harness.lab import expect
 
-BOARDS = ("x86_64-ramoops", "arm64-ramoops")
 PANIC = "Kernel panic - not syncing: sysrq triggered crash"
 COMMANDS = ("sys", "ps", "bt", "bt -a", "foreach bt", "task", "runq", "mod", "timer", "irq",
             "p jiffies", "log")
@@ -37,16 +36,16 @@ print(json.dumps({
 _dumps = {}
 
 
-def _dump(lab, board, core_set="standard", cpus=None):
+def _dump(lab, board, core_set="standard", cpus=None, append=""):
     """The lab of the board and the ELF core of a crash there."""
-    key = board, core_set, cpus
+    key = board, core_set, cpus, append
     if key not in _dumps:
         there = lab if board == "x86_64-ramoops" else lab.other(board)
-        with there.guest(area="0x400000" if there is lab else None, cpus=cpus,
-                         append=f"kmemdump.coreset={core_set}") as guest:
+        with there.guest(area=None if there.kernel.board.dts else "0x400000", cpus=cpus,
+                         append=f"kmemdump.coreset={core_set} {append}") as guest:
             guest.run("insmod kmemdump_test.ko")
             guest.crash()
-            record = there.fetch_record(guest, "-".join(("debug", board, core_set, str(cpus))))
+            record = there.fetch_record(guest, "-".join(("debug", *map(str, key))))
         _dumps[key] = there, record, there.elf(record)
     return _dumps[key]
 
@@ -81,6 +80,8 @@ def _check_crash(lab, board, **kwargs):
                "\n".join(complaints) or text)
 
     cpus = len(info["cpus"])
+    expect(sorted(cpu["state"] for cpu in info["cpus"]) == ["crashed"] + ["stopped"] * (cpus - 1),
+           "registers of each CPU", str(info["cpus"]))
     expect(f'PANIC: "{PANIC}"' in out["sys"], "the right PANIC line", out["sys"])
     expect(re.search(rf"CPUS: {cpus}$", out["sys"], re.M), "all CPUs, online", out["sys"])
     tasks = int(re.search(r"TASKS: (\d+)", out["sys"])[1])
@@ -139,6 +140,14 @@ def test_crash_on_arm64(lab):
     _check_crash(lab, "arm64-ramoops")
 
 
+def test_crash_on_ppc64le(lab):
+    _check_crash(lab, "ppc64le-ramoops")
+
+
+def test_crash_on_ppc64le_with_the_hash_mmu(lab):
+    _check_crash(lab, "ppc64le-ramoops", append="disable_radix")
+
+
 def test_crash_in_a_module(lab):
     """The function of the module is named in the backtrace."""
     dump, _ = lab.crash_in("debug-module", "oops", append="kmemdump.coreset=standard oops=panic")
@@ -177,6 +186,10 @@ def test_gdb_on_arm64(lab):
     _check_gdb(lab, "arm64-ramoops")
 
 
+def test_gdb_on_ppc64le(lab):
+    _check_gdb(lab, "ppc64le-ramoops")
+
+
 def _check_drgn(lab, board):
     there, record, core = _dump(lab, board)
     info = _json(there, record)
@@ -202,6 +215,10 @@ def test_drgn_on_x86_64(lab):
 
 def test_drgn_on_arm64(lab):
     _check_drgn(lab, "arm64-ramoops")
+
+
+def test_drgn_on_ppc64le(lab):
+    _check_drgn(lab, "ppc64le-ramoops")
 
 
 def test_running_system(lab):

@@ -10,6 +10,13 @@ def test_suites_each(lab, results):
     run_suites(lab.kernel, results)
 
 
+def test_suites_on_ppc64le_each(lab, results):
+    kernel = lab.other("ppc64le-ramoops").kernel
+    # Pages of 64 KiB: the most that a test maps takes 4 GiB of RAM.
+    run_suites(kernel, results, "ppc64le, radix: ", memory_mib=5120)
+    run_suites(kernel, results, "ppc64le, hash: ", "disable_radix", memory_mib=5120)
+
+
 GOOD = """\
 KTAP version 1
 1..2
