@@ -216,6 +216,6 @@ class Guest:
                         raise Failed(f"QEMU, {name}: {answer['error']}")
 
     def ram(self):
-        """The guest's RAM, as a mutable buffer. On x86_64 offsets are physical addresses."""
+        """The guest's RAM, as a mutable buffer. On x86_64 and ppc64le offsets are physical addresses."""
         with (self.work / "ram").open("r+b") as file:
             return mmap.mmap(file.fileno(), 0)
