@@ -12,6 +12,8 @@
 #define pr_fmt(fmt) "kmemdump: " fmt
 
 #include <linux/atomic.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/kexec.h>
@@ -29,6 +31,9 @@
 
 /* Level 3 is what zstd itself takes by default. */
 #define COMPRESSION_LEVEL	3
+
+/* As long as the architectures themselves wait for CPUs to stop. */
+#define STOP_WAIT_US		USEC_PER_SEC
 
 struct kmemdump_stream *kmemdump_stream_alloc(void)
 {
@@ -235,6 +240,20 @@ void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 	}
 }
 
+/*
+ * Not all architectures wait until the other CPUs have really stopped: powerpc
+ * goes on as soon as they have taken the interrupt for it.
+ */
+static void wait_for_other_cpus(void)
+{
+	unsigned int left = STOP_WAIT_US;
+
+	while (num_online_cpus() > 1 && left--)
+		udelay(1);
+	/* A CPU notes its registers before it goes offline. */
+	smp_rmb();
+}
+
 static int kmemdump_panic(struct notifier_block *nb, unsigned long event, void *unused)
 {
 	static atomic_t entered = ATOMIC_INIT(0);
@@ -249,6 +268,7 @@ static int kmemdump_panic(struct notifier_block *nb, unsigned long event, void *
 		return NOTIFY_DONE;
 	panic_on_oops = 1;
 
+	wait_for_other_cpus();
 	kmemdump_write_all(&kmemdump_table, kmemdump_save_regs(&regs));
 	return NOTIFY_DONE;
 }
