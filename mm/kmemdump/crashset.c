@@ -29,7 +29,6 @@
 #include <linux/sched/stat.h>
 #include <linux/sched/task_stack.h>
 #include <linux/sizes.h>
-#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/xarray.h>
 
@@ -82,13 +81,7 @@
 #define MAX_REACHED		640
 #define MAX_OBJECT		256
 
-/* Not all architectures catch it if a bad pointer is one to user memory. */
-static bool peek(void *to, const void *from, size_t size)
-{
-	return (unsigned long)from >= TASK_SIZE_MAX && !copy_from_kernel_nofault(to, from, size);
-}
-
-#define peek_field(var, ptr)	peek(&(var), &(ptr), sizeof(var))
+#define peek_field(var, ptr)	kmemdump_peek(&(var), &(ptr), sizeof(var))
 
 static void add(struct kmemdump_image *image, const void *addr, size_t size,
 		enum kmemdump_order order)
@@ -174,7 +167,7 @@ static void add_return_addresses(struct kmemdump_image *image, unsigned long low
 
 	for (; low < high; low += n) {
 		n = min_t(size_t, high - low, sizeof(words));
-		if (!peek(words, (void *)low, n))
+		if (!kmemdump_peek(words, (void *)low, n))
 			continue;
 		for (i = 0; i < n / sizeof(words[0]); i++) {
 			if (words[i] == last)
@@ -300,7 +293,7 @@ static void add_task(struct kmemdump_image *image, const struct task_struct *tas
 	for (i = 0; i < ARRAY_SIZE(task_parts); i++) {
 		if (task_parts[i].extended && image->set < KMEMDUMP_SET_EXTENDED)
 			continue;
-		if (peek(&part, (void *)task + task_parts[i].offset, sizeof(part)) && part)
+		if (kmemdump_peek(&part, (void *)task + task_parts[i].offset, sizeof(part)) && part)
 			add(image, part, task_parts[i].size, order);
 	}
 }
@@ -347,13 +340,15 @@ static void add_threads(struct kmemdump_image *image, struct task_struct *proces
 static void add_all_tasks(struct kmemdump_image *image)
 {
 	unsigned int left = clamp_t(int, nr_threads, 0, PID_MAX_LIMIT) + SPARE_TASKS;
+	unsigned int processes = left;
 	struct list_head *pos = &init_task.tasks;
 
 	do {
 		touch_nmi_watchdog();
 		add_threads(image, list_entry(pos, struct task_struct, tasks), &left);
 		pos = next_of(pos);
-	} while (pos && pos != &init_task.tasks && left);
+		/* In a damaged list, those that it leads to may have no threads. */
+	} while (pos && pos != &init_task.tasks && left && --processes);
 }
 
 /* The nodes of an xarray. It is no deeper than an index has bits for. */
@@ -476,7 +471,7 @@ static void reach_range(struct reach *r, unsigned long low, unsigned long high, 
 
 	for (low = ALIGN(low, sizeof(long)); low < high; low += n) {
 		n = min_t(size_t, high - low, sizeof(words));
-		if (!peek(words, (void *)low, n))
+		if (!kmemdump_peek(words, (void *)low, n))
 			continue;
 		for (i = 0; i < n / sizeof(words[0]); i++)
 			if (words[i] != last && (!trees_only || is_tree(words[i])))
@@ -534,9 +529,10 @@ static void add_percpu_chunks(struct kmemdump_image *image)
 	int nr_pages;
 
 	for (head = pcpu_chunk_lists; head < pcpu_chunk_lists + pcpu_nr_slots; head++) {
-		for (pos = next_of(head); pos && pos != head && left--; pos = next_of(pos)) {
+		for (pos = next_of(head); pos && pos != head && left; pos = next_of(pos)) {
 			struct pcpu_chunk *chunk = list_entry(pos, struct pcpu_chunk, list);
 
+			left--;
 			if (!peek_field(base, chunk->base_addr) ||
 			    !peek_field(nr_pages, chunk->nr_pages) || nr_pages < 0 ||
 			    nr_pages > MAX_CHUNK_PAGES)

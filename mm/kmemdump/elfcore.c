@@ -221,15 +221,6 @@ static void push_load(struct kmemdump_image *image, u64 vaddr, u64 paddr, u64 nr
 
 /* The page tables */
 
-static void add_table(struct kmemdump_image *image, const void *table,
-		      enum kmemdump_order order, bool add)
-{
-	phys_addr_t phys;
-
-	if (add && kmemdump_translate_addr((unsigned long)table & PAGE_MASK, &phys))
-		push_load(image, (unsigned long)table & PAGE_MASK, phys, 1, order);
-}
-
 /*
  * Where the page tables have @addr: true and *@phys if it is there. With @add the
  * tables on the way go into the image, for those who read it have no other way.
@@ -237,44 +228,18 @@ static void add_table(struct kmemdump_image *image, const void *table,
 static bool walk_tables(struct kmemdump_image *image, unsigned long addr,
 			enum kmemdump_order order, bool add, phys_addr_t *phys)
 {
-	pgd_t *pgd = pgd_offset_k(addr);
-	p4d_t *p4d;
-	pud_t *pud;
-	pmd_t *pmd;
-	pte_t *pte, entry;
+	struct kmemdump_tables tables;
+	bool found = kmemdump_walk_tables(addr, phys, &tables);
+	unsigned int i;
 
-	add_table(image, pgd, order, add);
-	if (pgd_none(*pgd) || pgd_leaf(*pgd) || pgd_bad(*pgd))
-		return false;
-	p4d = p4d_offset(pgd, addr);
-	add_table(image, p4d, order, add);
-	if (p4d_none(*p4d) || p4d_leaf(*p4d) || p4d_bad(*p4d))
-		return false;
-	pud = pud_offset(p4d, addr);
-	add_table(image, pud, order, add);
-	if (pud_none(*pud))
-		return false;
-	if (pud_leaf(*pud)) {
-		*phys = PFN_PHYS(pud_pfn(*pud)) + (addr & ~PUD_MASK);
-		return true;
+	for (i = 0; add && i < tables.nr; i++) {
+		unsigned long table = (unsigned long)tables.entries[i] & PAGE_MASK;
+		phys_addr_t table_phys;
+
+		if (kmemdump_translate_addr(table, &table_phys))
+			push_load(image, table, table_phys, 1, order);
 	}
-	if (pud_bad(*pud))
-		return false;
-	pmd = pmd_offset(pud, addr);
-	add_table(image, pmd, order, add);
-	if (pmd_none(*pmd))
-		return false;
-	if (pmd_leaf(*pmd)) {
-		*phys = PFN_PHYS(pmd_pfn(*pmd)) + (addr & ~PMD_MASK);
-		return true;
-	}
-	if (pmd_bad(*pmd))
-		return false;
-	pte = pte_offset_kernel(pmd, addr);
-	add_table(image, pte, order, add);
-	entry = ptep_get(pte);
-	*phys = PFN_PHYS(pte_pfn(entry)) + offset_in_page(addr);
-	return pte_present(entry);
+	return found;
 }
 
 /* The page tables of [@addr, @addr + @size), which is not in the linear map. */

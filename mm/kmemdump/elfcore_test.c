@@ -99,6 +99,8 @@ static void headers(struct kunit *test)
 	ehdr = buf;
 	KUNIT_EXPECT_MEMEQ(test, ehdr->e_ident, ELFMAG, SELFMAG);
 	KUNIT_EXPECT_EQ(test, ehdr->e_ident[EI_CLASS], ELFCLASS64);
+	KUNIT_EXPECT_EQ(test, ehdr->e_ident[EI_DATA],
+			*(u8 *)&(u16){ 1 } ? ELFDATA2LSB : ELFDATA2MSB);
 	KUNIT_EXPECT_EQ(test, ehdr->e_type, ET_CORE);
 	KUNIT_EXPECT_EQ(test, ehdr->e_phoff, 64);
 	KUNIT_EXPECT_EQ(test, ehdr->e_phnum, image->nr_loads + 1);
@@ -391,6 +393,36 @@ static void any_window(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, part[40], 0);
 }
 
+/* CPUs that the panic stopped are online in the image; in any byte order. */
+static void online_mask(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_image *image;
+	cpumask_t mask, *seen = NULL;
+	unsigned int cpu, i;
+	void *buf;
+
+	kmemdump_test_add(test, table, "mask", &__cpu_online_mask, sizeof(mask), 0);
+	image = build(test, table);
+	buf = kunit_kmalloc(test, image->size, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	image->nr_cpus = 1;
+	for (cpu = 0; cpu < BITS_PER_BYTE * sizeof(mask); cpu++) {
+		image->cpus[0].cpu = cpu;
+		kmemdump_image_read(image, 0, buf, image->size);
+		for (i = 0; i < image->nr_loads; i++) {
+			u64 skip = (unsigned long)&__cpu_online_mask - image->loads[i].vaddr;
+
+			if (skip < (u64)image->loads[i].nr_pages << PAGE_SHIFT)
+				seen = buf + image->loads[i].offset + skip;
+		}
+		KUNIT_ASSERT_NOT_NULL(test, seen);
+		mask = __cpu_online_mask;
+		__set_bit(cpu, cpumask_bits(&mask));
+		KUNIT_EXPECT_MEMEQ(test, seen, &mask, sizeof(mask));
+	}
+}
+
 static void empty_table(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -521,6 +553,7 @@ static struct kunit_case elfcore_cases[] = {
 	KUNIT_CASE(area_around_regions),
 	KUNIT_CASE(no_room_for_loads),
 	KUNIT_CASE(any_window),
+	KUNIT_CASE(online_mask),
 	KUNIT_CASE(empty_table),
 	KUNIT_CASE(unmapped_region),
 	KUNIT_CASE(unreadable_region),

@@ -120,8 +120,17 @@ void kmemdump_entry_free(struct kmemdump_entry *entry);
 bool kmemdump_entry_present(const struct kmemdump_entry *entry,
 			    const struct kmemdump_segment *segs, unsigned int nr);
 bool kmemdump_readable(unsigned long addr, phys_addr_t phys);
+bool kmemdump_peek(void *to, const void *from, size_t size);
 bool kmemdump_translate_addr(unsigned long addr, phys_addr_t *phys);
 bool kmemdump_is_linear(unsigned long addr);
+
+/* The page table entries that lead to an address, from the top on. */
+struct kmemdump_tables {
+	const void	*entries[5];
+	unsigned int	nr;
+};
+
+bool kmemdump_walk_tables(unsigned long addr, phys_addr_t *phys, struct kmemdump_tables *tables);
 size_t kmemdump_entry_size(const struct kmemdump_entry *entry);
 const char *kmemdump_entry_owner(const struct kmemdump_entry *entry);
 bool kmemdump_is_percpu(unsigned long addr, const struct module *mod);

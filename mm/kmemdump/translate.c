@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
+#include <linux/pgtable.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -45,17 +46,6 @@ static bool linear_page(unsigned long addr, phys_addr_t *phys)
 	return !is_free_buddy_page(virt_to_page((void *)addr));
 }
 
-/* Device registers can be mapped there, too, but they have no struct page. */
-static bool mapped_page(unsigned long addr, phys_addr_t *phys)
-{
-	struct page *page = vmalloc_to_page((void *)addr);
-
-	if (!page || !pfn_valid(page_to_pfn(page)))
-		return false;
-	*phys = PFN_PHYS(page_to_pfn(page)) + offset_in_page(addr);
-	return true;
-}
-
 /* The initial memory of the image goes back to the page allocator after boot. */
 static bool image_page(unsigned long addr, phys_addr_t *phys)
 {
@@ -64,6 +54,83 @@ static bool image_page(unsigned long addr, phys_addr_t *phys)
 		return false;
 	*phys = __pa_symbol((void *)addr);
 	return true;
+}
+
+/*
+ * Whether the page table entry @entry can be read, which is noted in @tables. If
+ * the one above it is damaged, @entry may be anywhere; tables are in RAM.
+ */
+static bool enter_table(struct kmemdump_tables *tables, const void *entry)
+{
+	unsigned long addr = (unsigned long)entry, word;
+	phys_addr_t phys;
+
+	if (!(__is_kernel(addr) ? image_page(addr, &phys) :
+	      kmemdump_is_linear(addr) && linear_page(addr, &phys)))
+		return false;
+	if (!kmemdump_readable(addr, phys) ||
+	    copy_from_kernel_nofault(&word, entry, sizeof(word)))
+		return false;
+	tables->entries[tables->nr++] = entry;
+	return true;
+}
+
+/*
+ * Where the page tables have @addr: true and *@phys if there is memory with a
+ * struct page. In @tables is what was read on the way. vmalloc_to_page() trusts
+ * the tables, and it warns, which may be a panic. Any context.
+ */
+bool kmemdump_walk_tables(unsigned long addr, phys_addr_t *phys, struct kmemdump_tables *tables)
+{
+	pgd_t *pgd = pgd_offset_k(addr);
+	unsigned long pfn;
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+	pte_t *pte;
+
+	tables->nr = 0;
+	if (!enter_table(tables, pgd) || pgd_none(*pgd) || pgd_leaf(*pgd) || pgd_bad(*pgd))
+		return false;
+	p4d = p4d_offset(pgd, addr);
+	if (!enter_table(tables, p4d) || p4d_none(*p4d) || p4d_leaf(*p4d) || p4d_bad(*p4d))
+		return false;
+
+	pud = pud_offset(p4d, addr);
+	if (!enter_table(tables, pud) || pud_none(*pud))
+		return false;
+	if (pud_leaf(*pud)) {
+		pfn = pud_pfn(*pud) + PHYS_PFN(addr & ~PUD_MASK);
+		goto found;
+	}
+	if (pud_bad(*pud))
+		return false;
+
+	pmd = pmd_offset(pud, addr);
+	if (!enter_table(tables, pmd) || pmd_none(*pmd))
+		return false;
+	if (pmd_leaf(*pmd)) {
+		pfn = pmd_pfn(*pmd) + PHYS_PFN(addr & ~PMD_MASK);
+		goto found;
+	}
+	if (pmd_bad(*pmd))
+		return false;
+
+	pte = pte_offset_kernel(pmd, addr);
+	if (!enter_table(tables, pte) || !pte_present(ptep_get(pte)))
+		return false;
+	pfn = pte_pfn(ptep_get(pte));
+found:
+	*phys = PFN_PHYS(pfn) + offset_in_page(addr);
+	return pfn_valid(pfn);
+}
+
+/* Device registers can be mapped there, too, but they have no struct page. */
+static bool mapped_page(unsigned long addr, phys_addr_t *phys)
+{
+	struct kmemdump_tables tables;
+
+	return kmemdump_walk_tables(addr, phys, &tables);
 }
 
 /*
@@ -125,6 +192,25 @@ bool kmemdump_readable(unsigned long addr, phys_addr_t phys)
 		return is_vmalloc_addr((void *)addr);
 	page = pfn_to_page(pfn);
 	return !PageOffline(page) && !is_page_hwpoison(page);
+}
+
+/*
+ * Copy kernel memory that may not be there, from an address that may be any. Not
+ * all architectures catch it if a bad pointer is one to user memory, or if the
+ * page tables lead to where there is no memory. Any context.
+ */
+bool kmemdump_peek(void *to, const void *from, size_t size)
+{
+	unsigned long addr = (unsigned long)from, end = addr + size;
+	phys_addr_t phys;
+
+	if (addr < TASK_SIZE_MAX || end < addr)
+		return false;
+	if (!__is_kernel(addr) && !kmemdump_is_linear(addr))
+		for (; addr < end; addr = PAGE_ALIGN(addr + 1))
+			if (!mapped_page(addr, &phys) || !kmemdump_readable(addr, phys))
+				return false;
+	return !copy_from_kernel_nofault(to, from, size);
 }
 
 /* What a walk over the memory of a region finds. */

@@ -399,6 +399,49 @@ static void freed_vmalloc(struct kunit *test)
 	kvfree(entry);
 }
 
+/* What vmalloc_to_page() finds as well, and no more than there is. */
+static void page_tables(struct kunit *test)
+{
+	struct kmemdump_tables tables;
+	void *p = vmalloc(2 * PAGE_SIZE);
+	unsigned long addr = (unsigned long)p;
+	phys_addr_t phys;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	KUNIT_EXPECT_TRUE(test, kmemdump_walk_tables(addr + 5, &phys, &tables));
+	KUNIT_EXPECT_EQ(test, phys, PFN_PHYS(vmalloc_to_pfn(p)) + 5);
+	KUNIT_EXPECT_EQ(test, tables.nr, ARRAY_SIZE(tables.entries));
+	KUNIT_EXPECT_TRUE(test, kmemdump_walk_tables(addr + PAGE_SIZE, &phys, &tables));
+	KUNIT_EXPECT_EQ(test, phys, PFN_PHYS(vmalloc_to_pfn(p + PAGE_SIZE)));
+	KUNIT_EXPECT_FALSE(test, kmemdump_walk_tables(addr + 2 * PAGE_SIZE, &phys, &tables));
+	vfree(p);
+	KUNIT_EXPECT_FALSE(test, kmemdump_walk_tables(addr, &phys, &tables));
+}
+
+/* Reading from addresses that may be any. */
+static void peek(struct kunit *test)
+{
+	const unsigned long bad[] = { 0, 8, PAGE_SIZE, TASK_SIZE_MAX - 1, -1UL, -4UL };
+	char *p = vmalloc(2 * PAGE_SIZE);
+	u64 word;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		KUNIT_EXPECT_FALSE(test, kmemdump_peek(&word, (void *)bad[i], sizeof(word)));
+	KUNIT_EXPECT_TRUE(test, kmemdump_peek(&i, &initialised, sizeof(i)));
+	KUNIT_EXPECT_EQ(test, i, initialised);
+
+	/* Over the border of two pages, and over the end. */
+	memset(p, 0x5a, 2 * PAGE_SIZE);
+	KUNIT_EXPECT_TRUE(test, kmemdump_peek(&word, p + PAGE_SIZE - 4, sizeof(word)));
+	KUNIT_EXPECT_EQ(test, word, 0x5a5a5a5a5a5a5a5aULL);
+	KUNIT_EXPECT_TRUE(test, kmemdump_peek(&word, p + 2 * PAGE_SIZE - 8, sizeof(word)));
+	KUNIT_EXPECT_FALSE(test, kmemdump_peek(&word, p + 2 * PAGE_SIZE - 4, sizeof(word)));
+	vfree(p);
+	KUNIT_EXPECT_FALSE(test, kmemdump_peek(&word, p, sizeof(word)));
+}
+
 static struct kunit_case translate_cases[] = {
 	KUNIT_CASE(linear),
 	KUNIT_CASE(vmalloc_segments),
@@ -414,6 +457,8 @@ static struct kunit_case translate_cases[] = {
 	KUNIT_CASE(freed_page),
 	KUNIT_CASE(device_memory),
 	KUNIT_CASE(freed_vmalloc),
+	KUNIT_CASE(page_tables),
+	KUNIT_CASE(peek),
 	{}
 };
 

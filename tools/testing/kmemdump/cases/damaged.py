@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Crashes with damaged lists, trees, stack pointers and page tables: what a walk can't
+find is missing, and nothing else."""
+
+import json
+import re
+
+from harness import host
+from harness.lab import expect
+
+VARIABLES = ("slab_caches", "init_mm")
+
+
+def _check(lab, damage):
+    with lab.guest(area=None if lab.kernel.board.dts else "0x400000",
+                   append="kmemdump.coreset=extended") as guest:
+        guest.run("insmod kmemdump_test.ko")
+        where = " ".join(f"{name}=0x$(sed -n 's/ [A-Za-z] {name}$//p' /proc/kallsyms)"
+                         for name in VARIABLES)
+        console = guest.crash(f"insmod kmemdump_damage.ko with={damage} {where}")
+        record = lab.fetch_record(guest, f"damage-{damage}")
+    expect(f"kmemdump test: damaged with {damage}" in console and
+           console.count("Kernel panic - not syncing") == 1, "one panic, that of the test", console)
+    info = json.loads(lab.reader("check", "--json", record, status=1))
+    expect(info["record"] == "complete", "a complete record", str(info["record"]))
+    bad = {r["name"]: r["state"] for r in info["regions"]
+           if r["state"] != "ok" or r["checksum"] == "bad"}
+    expect(bad == {"lost_table": "gone", "lost_page": "gone"},
+           "just the regions behind damaged page tables marked", str(bad))
+    log = lab.reader("log", record)
+    expect("Linux version" in log and f"kmemdump test: damaged with {damage}" in log,
+           "the whole log", log[-2000:])
+    shown = lab.reader("show", record, "my_critical_data")
+    expect("CRITICAL_STATE" in shown, "the text of the sample", shown)
+    return record
+
+
+def _check_tasks(lab, record):
+    """The tasks before the damage are there, and the one that crashed."""
+    out = host.crash(lab.kernel.vmlinux, lab.elf(record), ["ps"])
+    expect("[ksoftirqd/0]" in out and re.search(r"^> .* insmod$", out, re.M), "tasks", out)
+
+
+def test_garbage(lab):
+    _check_tasks(lab, _check(lab, "garbage"))
+
+
+def test_user_memory(lab):
+    _check_tasks(lab, _check(lab, "user"))
+
+
+def test_cycles(lab):
+    _check_tasks(lab, _check(lab, "cycle"))
+
+
+def test_arm64(lab):
+    there = lab.other("arm64-ramoops")
+    for damage in ("garbage", "user", "cycle"):
+        _check(there, damage)
