@@ -150,12 +150,17 @@ def test_crash_on_ppc64le_with_the_hash_mmu(lab):
 
 def test_crash_in_a_module(lab):
     """The function of the module is named in the backtrace."""
-    dump, _ = lab.crash_in("debug-module", "oops", append="kmemdump.coreset=standard oops=panic")
-    out = host.crash(lab.kernel.vmlinux, lab.elf(dump), ["bt"])
-    expect("[exception RIP: crash_oops" in out, "the function that crashed", out)
-    # Of a module that is still being loaded, crash looks for symbols that go afterwards.
-    out = out.replace("WARNING: cannot access module init kallsyms", "")
-    expect(not COMPLAINT.search(out), "no error", out)
+    with lab.guest(append="kmemdump.coreset=standard oops=panic") as guest:
+        guest.run("insmod kmemdump_crash.ko")
+        guest.crash("echo oops > /sys/module/kmemdump_crash/parameters/crash")
+        record = lab.fetch_record(guest, "debug-module")
+    out = _crash(lab, lab.elf(record), ["bt", "mod"])
+    expect("[exception RIP: crash_oops" in out["bt"], "the function that crashed", out["bt"])
+    for name in ("crash_now", "param_attr_store", "vfs_write"):
+        expect(re.search(rf"#\d+ \[\w+\] {name} at ", out["bt"]), f"{name} in the backtrace",
+               out["bt"])
+    for text in out.values():
+        expect(not COMPLAINT.search(text), "no error", text)
 
 
 def _offset(core):

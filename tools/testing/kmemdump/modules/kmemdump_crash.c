@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Test module: registers regions of every kind, and crashes the machine in the
- * way that mode= asks for. Loading it with a mode does not return.
+ * way that mode= asks for. Loading it with a mode does not return, nor does
+ * writing one to the parameter "crash" when it is loaded.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -291,17 +292,27 @@ static const struct {
 	{ "nested_oops", crash_nested_oops },
 };
 
+static int crash_now(const char *name, const struct kernel_param *unused)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(modes); i++)
+		if (sysfs_streq(name, modes[i].name))
+			modes[i].crash();
+	return -EINVAL;
+}
+
+static const struct kernel_param_ops crash_ops = { .set = crash_now };
+module_param_cb(crash, &crash_ops, NULL, 0200);
+
 static int __init kmemdump_crash_init(void)
 {
-	int ret, i;
+	int ret;
 
 	ret = register_regions();
 	if (ret)
 		return ret;
-	for (i = 0; i < ARRAY_SIZE(modes); i++)
-		if (!strcmp(mode, modes[i].name))
-			modes[i].crash();
-	return *mode ? -EINVAL : 0;
+	return *mode ? crash_now(mode, NULL) : 0;
 }
 
 module_init(kmemdump_crash_init);
