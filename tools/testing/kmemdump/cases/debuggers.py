@@ -10,6 +10,9 @@ import subprocess
 from harness import host, story
 from harness.lab import expect
 
+# With KASLR, and what switches it off.
+BOARDS = ("x86_64-ramoops", "arm64-ramoops")
+LA57 = ("-cpu", "qemu64,+la57")
 PANIC = "Kernel panic - not syncing: sysrq triggered crash"
 COMMANDS = ("sys", "ps", "bt", "bt -a", "foreach bt", "task", "runq", "mod", "timer", "irq",
             "p jiffies", "log")
@@ -36,16 +39,16 @@ print(json.dumps({
 _dumps = {}
 
 
-def _dump(lab, board, core_set="standard", cpus=None, append=""):
+def _dump(lab, board, core_set="standard", cpus=None, append="", devices=()):
     """The lab of the board and the ELF core of a crash there."""
-    key = board, core_set, cpus, append
+    key = board, core_set, cpus, append, devices
     if key not in _dumps:
         there = lab if board == "x86_64-ramoops" else lab.other(board)
         with there.guest(area=None if there.kernel.board.dts else "0x400000", cpus=cpus,
-                         append=f"kmemdump.coreset={core_set} {append}") as guest:
+                         append=f"kmemdump.coreset={core_set} {append}", devices=devices) as guest:
             guest.run("insmod kmemdump_test.ko")
             guest.crash()
-            record = there.fetch_record(guest, "-".join(("debug", *map(str, key))))
+            record = there.fetch_record(guest, f"debug-{len(_dumps)}")
         _dumps[key] = there, record, there.elf(record)
     return _dumps[key]
 
@@ -148,6 +151,25 @@ def test_crash_on_ppc64le_with_the_hash_mmu(lab):
     _check_crash(lab, "ppc64le-ramoops", append="disable_radix")
 
 
+def test_crash_without_kaslr(lab):
+    _check_crash(lab, "x86_64-ramoops", append="nokaslr")
+
+
+def test_crash_without_kaslr_on_arm64(lab):
+    """Only commands that depend on where things are: crash of arm64 takes its time."""
+    there, _, core = _dump(lab, "arm64-ramoops", append="nokaslr")
+    out = _crash(there, core, ["sys", "bt", "mod", "p jiffies"])
+    for command, text in out.items():
+        expect(text.strip() and not COMPLAINT.search(text), f"crash to answer {command!r}", text)
+    expect(f'PANIC: "{PANIC}"' in out["sys"] and "sysrq_handle_crash at " in out["bt"] and
+           "kmemdump_test" in out["mod"], "the crash", "".join(out.values()))
+
+
+def test_crash_with_five_levels(lab):
+    """Page tables of five levels; all other dumps of the same kernel have four."""
+    _check_crash(lab, "x86_64-ramoops", devices=LA57)
+
+
 def test_crash_in_a_module(lab):
     """The function of the module is named in the backtrace."""
     with lab.guest(append="kmemdump.coreset=standard oops=panic") as guest:
@@ -163,16 +185,29 @@ def test_crash_in_a_module(lab):
         expect(not COMPLAINT.search(text), "no error", text)
 
 
-def _offset(core):
-    match = re.search(rb"^KERNELOFFSET=([0-9a-f]+)$", core.read_bytes(), re.M)
-    return int(match[1], 16)
+def _vmcoreinfo(core, key):
+    """A number of VMCOREINFO; None if it is not there."""
+    match = re.search(rb"^%s=([0-9a-f]+)$" % re.escape(key.encode()), core.read_bytes(), re.M)
+    return int(match[1], 16) if match else None
 
 
-def _check_gdb(lab, board):
-    there, record, core = _dump(lab, board)
+def test_what_vmcoreinfo_says(lab):
+    """That the dumps are of kernels that run as the tests mean them to."""
+    offsets = {append: [_vmcoreinfo(_dump(lab, board, append=append)[2], "KERNELOFFSET")
+                        for board in BOARDS] for append in ("", "nokaslr")}
+    # One may be 0 by chance.
+    expect(any(offsets[""]) and not any(offsets["nokaslr"]), "KASLR as asked for", str(offsets))
+    for levels, devices in ((4, ()), (5, LA57)):
+        number = _vmcoreinfo(_dump(lab, "x86_64-ramoops", devices=devices)[2],
+                             "NUMBER(pgtable_l5_enabled)")
+        expect(number == levels - 4, f"{levels} levels", str(number))
+
+
+def _check_gdb(lab, board, **kwargs):
+    there, record, core = _dump(lab, board, **kwargs)
     cpus = _json(there, record)["cpus"]
     [crashed] = [i for i, cpu in enumerate(cpus) if cpu["state"] == "crashed"]
-    out = host.gdb(there.kernel.vmlinux, core, _offset(core),
+    out = host.gdb(there.kernel.vmlinux, core, _vmcoreinfo(core, "KERNELOFFSET"),
                    ["info threads", f"thread {crashed + 1}", "bt", "print init_uts_ns.name.release",
                     "print init_task.comm"])
     threads = re.findall(r"^[* ] +\d+ +LWP ", out, re.M)
@@ -195,8 +230,17 @@ def test_gdb_on_ppc64le(lab):
     _check_gdb(lab, "ppc64le-ramoops")
 
 
-def _check_drgn(lab, board):
-    there, record, core = _dump(lab, board)
+def test_gdb_without_kaslr(lab):
+    for board in BOARDS:
+        _check_gdb(lab, board, append="nokaslr")
+
+
+def test_gdb_with_five_levels(lab):
+    _check_gdb(lab, "x86_64-ramoops", devices=LA57)
+
+
+def _check_drgn(lab, board, **kwargs):
+    there, record, core = _dump(lab, board, **kwargs)
     info = _json(there, record)
     [region] = [r for r in info["regions"] if r["name"] == "my_critical_data"]
     text = host.drgn(there.kernel.vmlinux, core, DRGN % int(region["virtual"], 16))
@@ -224,6 +268,15 @@ def test_drgn_on_arm64(lab):
 
 def test_drgn_on_ppc64le(lab):
     _check_drgn(lab, "ppc64le-ramoops")
+
+
+def test_drgn_without_kaslr(lab):
+    for board in BOARDS:
+        _check_drgn(lab, board, append="nokaslr")
+
+
+def test_drgn_with_five_levels(lab):
+    _check_drgn(lab, "x86_64-ramoops", devices=LA57)
 
 
 def test_running_system(lab):

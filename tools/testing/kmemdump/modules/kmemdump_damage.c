@@ -142,7 +142,9 @@ static int __init kmemdump_damage_init(void)
 	lost->stack = bad_pointer() ?: lost;
 	mapped->stack = (void *)ALIGN((unsigned long)area, PMD_SIZE);
 	damage_tables(area);
-	damage_list(&mapped->signal->thread_head);
+	/* A ring of threads would have the walk end there, not at that of tasks. */
+	if (bad_pointer())
+		damage_list(&mapped->signal->thread_head);
 	damage_list(&mapped->tasks);
 	damage_list((struct list_head *)slab_caches);
 	damage_idr(&init_pid_ns.idr.idr_rt);
