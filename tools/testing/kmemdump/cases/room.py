@@ -31,6 +31,15 @@ def test_smaller_than_the_log(lab):
     expect(re.search(r"region log_\w+: (cut|missing)", out), "check to name a part of the log", out)
 
 
+def test_full_log(lab):
+    """The minimal set stays small, whatever is in the log."""
+    dump = lab.crash_with_full_log("full-log")
+    expect("complete record" in lab.reader("check", dump), "a whole record")
+    lines = re.findall(r"[0-9A-Za-z+/]{70}$", lab.reader("log", dump), re.M)
+    expect(1000 < len(lines) < 200000 // 70, "a log that is full of them", str(len(lines)))
+    expect(dump.stat().st_size <= 300 << 10, "no more than 300 KiB", str(dump.stat().st_size))
+
+
 def test_16_mib(lab):
     """A record of nearly 16 MiB; booting does not copy it until someone reads it."""
     with lab.guest(area="0x1000000") as guest:

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Benchmarks: figures to read, not tests with a clock. "make bench" prints them."""
 
+import json
 import re
+import struct
 
+from . import host
 from .guest import Guest
 from .host import Failed, say
 
@@ -89,17 +92,59 @@ def panic(lab):
 
 SETS = ("minimal", "standard", "extended")
 
+# Where the data of a vmcore starts.
+DATA_MIB = 1
+IMAGE_MAP = 0xffffffff80000000
+
+
+def _vmcore(path, core, region, iomem):
+    """Put headers before RAM in the file @path, such as /proc/vmcore has: the notes of @core,
+    and a PT_LOAD for the kernel image and for each range of RAM. @region is one in the linear map."""
+    data = core.read_bytes()
+    offset, size = struct.unpack_from("<8xQ16xQ", data, 64)
+    notes = data[offset:offset + size]
+    phys_base = int(re.search(rb"^NUMBER\(phys_base\)=(-?\d+)$", notes, re.M)[1])
+    stext = int(re.search(rb"^SYMBOL\(_stext\)=([0-9a-f]+)$", notes, re.M)[1], 16)
+    loads = [(stext, stext - IMAGE_MAP + phys_base, 32 << 20)]
+    linear = int(region["virtual"], 16) - int(region["physical"], 16)
+    for low, high in re.findall(r"^([0-9a-f]+)-([0-9a-f]+) : System RAM$", iomem, re.M):
+        # Whole pages.
+        start, end = -(-int(low, 16) // 4096) * 4096, (int(high, 16) + 1) // 4096 * 4096
+        loads.append((start + linear, start, end - start))
+    head = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 4, 62, 1, 0, 64, 0, 0, 64, 56,
+                       len(loads) + 1, 0, 0, 0)
+    head += struct.pack("<IIQQQQQQ", 4, 0, 4096, 0, 0, len(notes), len(notes), 4)
+    for vaddr, paddr, size in loads:
+        head += struct.pack("<IIQQQQQQ", 1, 7, (DATA_MIB << 20) + paddr, vaddr, paddr, size, size, 0)
+    with path.open("r+b") as out:
+        out.write(head.ljust(4096, b"\0") + notes)
+
 
 def _sizes(lab, cpus, memory_mib):
-    """What a crash of one guest saves: label -> (raw, compressed)."""
+    """What a crash of one guest saves: label -> (raw, compressed); with that of makedumpfile
+    on the same crash as the standard set."""
     rows = {}
+    vmcore = lab.dumps / "vmcore"
     for core_set in SETS:
         with lab.guest(append=f"kmemdump.coreset={core_set}", cpus=cpus,
                        memory_mib=memory_mib) as guest:
             guest.run("insmod kmemdump_test.ko")
-            guest.crash()
+            if core_set == "standard":
+                iomem = guest.run("cat /proc/iomem")
+                guest.crash_and_hold()
+                guest.copy_ram(vmcore, DATA_MIB)
+                guest.go_on()
+            else:
+                guest.crash()
             dump = lab.fetch_record(guest, f"size-{core_set}")
         rows[core_set] = (lab.elf(dump).stat().st_size, dump.stat().st_size)
+        if core_set == "standard":
+            info = json.loads(lab.reader("check", "--json", dump))
+            [region] = [r for r in info["regions"] if r["name"] == "my_critical_data"]
+            _vmcore(vmcore, lab.elf(dump), region, iomem)
+            for name, option in (("lzo", "-l"), ("zstd", "-z")):
+                rows[f"makedumpfile -d31, {name}"] = "-", host.makedumpfile(vmcore, "-d31", option)
+            vmcore.unlink()
     return rows
 
 
@@ -111,6 +156,8 @@ def size(lab):
             say(f"{'full RAM':28}{memory_mib << 20:>22}{'-':>14}")
             for name, (raw, packed) in _sizes(lab, cpus, memory_mib).items():
                 say(f"{name:28}{raw:>22}{packed:>14}")
+    dump = lab.crash_with_full_log("size-log")
+    say(f"\n{'minimal, its log full':28}{lab.elf(dump).stat().st_size:>22}{dump.stat().st_size:>14}")
 
 
 PARTS = {"registration": registration, "size": size, "panic": panic}

@@ -174,6 +174,26 @@ class Guest:
         self._wait_boot(start, timeout)
         return self.text[start:]
 
+    def crash_and_hold(self, timeout=120):
+        """Have the guest crash, and stop it at the reset, with its RAM as the crash left it."""
+        self.qmp("set-action", reboot="shutdown", shutdown="pause")
+        start = len(self.text)
+        self.send("echo c > /proc/sysrq-trigger")
+        self.wait(r"Rebooting in", timeout, start)
+        deadline = time.monotonic() + timeout
+        while self.qmp("query-status")["status"] != "shutdown":
+            if time.monotonic() > deadline:
+                raise Failed(f"guest: no reset after a panic:\n{self.text[start:][-2000:]}")
+            time.sleep(0.2)
+
+    def go_on(self, timeout=120):
+        """Let the guest that is held do its reset, and boot."""
+        start = self.text.rindex("Rebooting in")
+        self.qmp("set-action", reboot="reset")
+        self.qmp("system_reset")
+        self.qmp("cont")
+        self._wait_boot(start, timeout)
+
     def reboot(self, timeout=120):
         start = len(self.text)
         self.send("reboot -f")
@@ -214,6 +234,12 @@ class Guest:
                 while "return" not in (answer := json.loads(stream.readline())):
                     if "error" in answer:
                         raise Failed(f"QEMU, {name}: {answer['error']}")
+            return answer["return"]
+
+    def copy_ram(self, target, offset_mib):
+        """Copy the guest's RAM to a file, from that place there on; zeros become holes."""
+        subprocess.run(["dd", f"if={self.work / 'ram'}", f"of={target}", "bs=1M", "conv=sparse",
+                        f"seek={offset_mib}"], check=True, capture_output=True)
 
     def ram(self):
         """The guest's RAM, as a mutable buffer. On x86_64 and ppc64le offsets are physical addresses."""

@@ -88,7 +88,7 @@ def install(packages):
           *missing], "apt-install", env=env)
 
 
-TESTING_PACKAGES = "crash gdb-multiarch python3-drgn"
+TESTING_PACKAGES = "crash gdb-multiarch makedumpfile python3-drgn"
 
 
 def _unpacked(name, title, *options):
@@ -109,7 +109,7 @@ def _unpacked(name, title, *options):
 
 def testing_root():
     """A root of Debian testing, for tools that stable has too old or not at all."""
-    return _unpacked("testing-root", "making a Debian testing root for crash, gdb and drgn",
+    return _unpacked("testing-root", "making a Debian testing root for crash and others",
                      "--variant=minbase",
                      "--include=" + TESTING_PACKAGES.replace(" ", ","))
 
@@ -174,6 +174,19 @@ def gdb(vmlinux, dump, offset, commands):
     vmlinux, dump = _in_root(vmlinux, dump)
     args = [f"core-file {dump}", f"symbol-file -o {offset:#x} {vmlinux}", *commands]
     return _chroot("gdb-multiarch", "-nx", "-batch", *(f"-ex={arg}" for arg in args))
+
+
+def makedumpfile(vmcore, *options):
+    """The size of what makedumpfile leaves of a vmcore."""
+    [path] = _in_root(vmcore)
+    # Without it, it takes buffers of no bytes, and goes round for ever.
+    (testing_root() / "proc/meminfo").write_text(Path("/proc/meminfo").read_text())
+    out = testing_root() / "tmp/makedumpfile.out"
+    out.unlink(missing_ok=True)
+    text = _chroot("makedumpfile", "--message-level", "4", *options, path, "/tmp/makedumpfile.out")
+    if not out.exists():
+        raise Failed(f"makedumpfile {' '.join(options)}:\n{text[-3000:]}")
+    return out.stat().st_size
 
 
 def drgn(vmlinux, dump, script):

@@ -92,6 +92,14 @@ class Lab:
             console = guest.crash(f"insmod kmemdump_crash.ko mode={mode} {options}")
             return self.fetch_record(guest, name), console
 
+    def crash_with_full_log(self, name):
+        """A record of a crash whose log is full, of text that hardly compresses."""
+        with self.guest(append="printk.devkmsg=on") as guest:
+            guest.run("head -c 150000 /dev/urandom | base64 -w 70 | "
+                      "dd of=/dev/kmsg bs=71 iflag=fullblock", timeout=300)
+            guest.crash()
+            return self.fetch_record(guest, name)
+
     @staticmethod
     def find_zone(guest, ram):
         """Where ramoops' kmemdump zone starts in RAM: signature, start and size, then data."""
