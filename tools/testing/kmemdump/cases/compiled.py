@@ -70,18 +70,29 @@ def test_costs_nothing(lab):
            and "add/remove: 0/0 grow/shrink: 0/0" in out, "no difference", out)
 
 
-def test_32_bits(lab):
+def _compile(lab, config, arch, cross=""):
+    """Compile what is ours for another machine; what readelf says of it."""
     board = Board("x86_64-ramoops")
-    board.arch = board.config = "i386"
+    board.config, board.arch, board.cross = config, arch, cross
     kernel = Kernel(lab.tree, board)
     kernel.configure()
-    host.step("preparing a 32-bit kernel", kernel.make_args("prepare"), "prepare-i386",
-              env=kernel.env())
+    host.step(f"preparing a kernel for {config}", kernel.make_args("prepare"),
+              f"prepare-{config}", env=kernel.env())
     for path in kernel.build_dir.glob("mm/kmemdump/*.o"):
         path.unlink()
     proc, found = kernel.compile("W=1", "mm/kmemdump/", "fs/pstore/")
     expect(proc.returncode == 0 and not found, "mm/kmemdump and fs/pstore to build without warning",
            found or proc.stderr[-3000:])
-    kind = subprocess.run(["readelf", "-h", str(kernel.build_dir / "mm/kmemdump/core.o")],
+    return subprocess.run(["readelf", "-h", str(kernel.build_dir / "mm/kmemdump/core.o")],
                           capture_output=True, text=True).stdout
+
+
+def test_32_bits(lab):
+    kind = _compile(lab, "i386", "i386")
     expect("ELF32" in kind, "32-bit objects", kind)
+
+
+def test_big_endian(lab):
+    host.install(["gcc-powerpc64le-linux-gnu"])
+    kind = _compile(lab, "ppc64be", "powerpc", "powerpc64le-linux-gnu-")
+    expect("2's complement, big endian" in kind, "big-endian objects", kind)
