@@ -165,6 +165,17 @@ static unsigned long __init skip_sequence(unsigned long addr, unsigned int nr)
 }
 
 /*
+ * Where the constants end. Behind what is read-only after boot are only the tables
+ * of exported symbols, of parameters and the like, which no debugger reads.
+ */
+static void * __init rodata_end(void)
+{
+	if (__end_ro_after_init > __start_rodata && __end_ro_after_init < __end_rodata)
+		return __end_ro_after_init;
+	return __end_rodata;
+}
+
+/*
  * Constants, such as names that debuggers print; without the symbol table, which
  * is the larger part and of which debuggers have a better one.
  */
@@ -176,6 +187,7 @@ static void __init add_rodata(void)
 		"SYMBOL(kallsyms_offsets)", "SYMBOL(kallsyms_relative_base)",
 	};
 	unsigned long low = ULONG_MAX, high = 0, addr;
+	void *end = rodata_end();
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(keys); i++) {
@@ -187,11 +199,11 @@ static void __init add_rodata(void)
 	if (!vmcoreinfo_value("SYMBOL(kallsyms_num_syms)", 16, &addr))
 		high = skip_sequence(high + sizeof(long), *(unsigned int *)addr);
 	if (low >= high || low < (unsigned long)__start_rodata ||
-	    high > (unsigned long)__end_rodata) {
-		add_area("kernel:rodata", __start_rodata, __end_rodata);
+	    high > (unsigned long)end) {
+		add_area("kernel:rodata", __start_rodata, end);
 	} else {
 		add_area("kernel:rodata", __start_rodata, (void *)low);
-		add_area("kernel:rodata_2", (void *)high, __end_rodata);
+		add_area("kernel:rodata_2", (void *)high, end);
 	}
 }
 

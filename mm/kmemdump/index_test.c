@@ -124,4 +124,5 @@ static struct kunit_suite index_suite = {
 	.name		= "kmemdump-index",
 	.test_cases	= index_cases,
 };
-kunit_test_suites(&index_suite);
+
+kunit_test_suite(index_suite);
