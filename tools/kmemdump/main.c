@@ -5,6 +5,7 @@
  * Copyright (C) 2026 the kmemdump authors
  */
 #include <errno.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,7 +20,11 @@ static const char usage_text[] =
 	"       kmemdump log DUMP                   the kernel log\n"
 	"       kmemdump check [--json] DUMP        is it whole and undamaged?\n"
 	"       kmemdump extract DUMP CORE          make the ELF core that debuggers open\n"
-	"       kmemdump assemble CORE PART...      the same from a record in several files\n"
+	"       kmemdump assemble CORE PART...      the same from a record in several files,\n"
+	"                                           from a folder with the files md_*.BIN of a\n"
+	"                                           Qualcomm minidump, from its partition rawdump,\n"
+	"       kmemdump assemble --smem ADDRESS [--subsystem N] --ram FILE@ADDRESS... CORE\n"
+	"                                           or from RAM, by the minidump's table in SMEM\n"
 	"\n"
 	"DUMP is a record as pstore shows it, an ELF core made from one, or an ELF dump of all\n"
 	"memory, such as a vmcore of kdump.\n"
@@ -348,9 +353,14 @@ static int check(const char *path, bool json)
 /* Make the file @path of an opened image, if that is an ELF core as far as one can see. */
 static int write_core(struct dump *dump, const char *path)
 {
+	unsigned char head[sizeof(Elf64_Ehdr)];
+	size_t size = image_have(&dump->image, 0, sizeof(head));
 	bool good;
 
+	/* To examine it takes the section headers out of the ELF header. */
+	memcpy(head, dump->image.data, size);
 	examine(dump, false);
+	memcpy(dump->image.data, head, size);
 	image_write(&dump->image, path);
 	print_summary(&dump->image);
 	good = !dump->image.nr_damaged && !dump->core.cut &&
@@ -367,18 +377,73 @@ static int extract(const char *path, const char *core)
 	return write_core(&dump, core);
 }
 
-static int assemble(const char *core, char **parts, size_t nr)
-{
-	struct dump dump;
-
-	image_assemble(&dump.image, parts, nr);
-	return write_core(&dump, core);
-}
-
 static void __noreturn usage(void)
 {
 	fputs(usage_text, stderr);
 	exit(EXIT_FAILED);
+}
+
+static int assemble_from_ram(const char *core, char **ram, size_t nr_ram, const char *smem,
+			     const char *subsystem)
+{
+	uint64_t address, number = 0;
+	struct dump dump;
+
+	if (!parse_number(smem, &address))
+		die("%s: not an address", smem);
+	if (subsystem && (!parse_number(subsystem, &number) || number > UINT16_MAX))
+		die("%s: not the number of a subsystem", subsystem);
+	smem_open(&dump.image, ram, nr_ram, address, number);
+	return write_core(&dump, core);
+}
+
+static int assemble(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "ram", required_argument, NULL, 'r' },
+		{ "smem", required_argument, NULL, 's' },
+		{ "subsystem", required_argument, NULL, 'n' },
+		{ 0 },
+	};
+	char **ram = xmalloc(argc * sizeof(*ram)), *smem = NULL, *subsystem = NULL;
+	struct dump dump;
+	size_t nr_ram = 0;
+	int c, nr, status;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'r')
+			ram[nr_ram++] = optarg;
+		else if (c == 's')
+			smem = optarg;
+		else if (c == 'n')
+			subsystem = optarg;
+		else
+			usage();
+	}
+	argv += optind;
+	nr = argc - optind;
+	if (nr_ram && smem && nr == 1) {
+		status = assemble_from_ram(argv[0], ram, nr_ram, smem, subsystem);
+		free(ram);
+		return status;
+	}
+	if (nr_ram || smem || subsystem || nr < 2)
+		usage();
+	free(ram);
+	if (nr == 2 && minidump_is_folder(argv[1]))
+		minidump_open_folder(&dump.image, argv[1]);
+	else if (nr == 2 && rawdump_is(argv[1]))
+		rawdump_open(&dump.image, argv[1]);
+	else
+		image_assemble(&dump.image, argv + 1, nr - 1);
+	return write_core(&dump, argv[0]);
+}
+
+static int finish(int status)
+{
+	if (fflush(stdout) || ferror(stdout))
+		die("writing the answer: %s", strerror(errno));
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -393,6 +458,8 @@ int main(int argc, char **argv)
 	}
 	if (argc < 3)
 		usage();
+	if (!strcmp(argv[1], "assemble"))
+		return finish(assemble(argc - 1, argv + 1));
 
 	if (!strcmp(argv[arg], "--json")) {
 		json = true;
@@ -415,12 +482,7 @@ int main(int argc, char **argv)
 		status = check(argv[arg], json);
 	else if (!strcmp(argv[1], "extract") && nr == 2)
 		status = extract(argv[arg], argv[arg + 1]);
-	else if (!strcmp(argv[1], "assemble") && nr >= 2)
-		status = assemble(argv[arg], argv + arg + 1, nr - 1);
 	else
 		usage();
-
-	if (fflush(stdout) || ferror(stdout))
-		die("writing the answer: %s", strerror(errno));
-	return status;
+	return finish(status);
 }

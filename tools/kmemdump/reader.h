@@ -26,11 +26,19 @@ enum { EXIT_GOOD = 0, EXIT_DAMAGED = 1, EXIT_FAILED = 2 };
 void __noreturn __printf(1, 2) die(const char *fmt, ...);
 void __printf(1, 2) warn(const char *fmt, ...);
 void *xmalloc(size_t size);
+uint16_t le16_at(const void *p);
+uint32_t le32_at(const void *p);
+uint64_t le64_at(const void *p);
+bool parse_number(const char *text, uint64_t *number);
+void copy_name(char *to, const char *from, size_t size);
 void put_escaped(FILE *out, const char *text, size_t len);
 void put_json(const char *text);
 void progress(const char *what, uint64_t done, uint64_t total);
 
 /* record.c: from a file to the bytes of a core image */
+
+/* No core image is larger; keeps a forged one from taking the host down. */
+#define IMAGE_MAX	(4ULL << 30)
 
 struct range {
 	uint64_t start;
@@ -57,9 +65,49 @@ struct image {
 
 void image_open(struct image *image, const char *path);
 void image_assemble(struct image *image, char **paths, size_t nr);
+size_t map_file(const char *path, unsigned char **data);
 void image_close(struct image *image);
 uint64_t image_have(const struct image *image, uint64_t offset, uint64_t size);
 uint64_t image_total(const struct image *image);
+
+/* minidump.c: from the files of a Qualcomm minidump to the bytes of a core image */
+
+/* No boot firmware takes more regions; keeps a forged count from keeping us busy. */
+#define PIECES_MAX	4096
+
+/* A region as boot firmware would have copied it to a file of its own. */
+struct piece {
+	char name[KMEMDUMP_NAME_LEN];
+	const unsigned char *data;
+	uint64_t size;
+	uint64_t have;		/* bytes of it that are there, from the first on */
+	uint64_t paddr;		/* if the minidump has addresses */
+	void *copy;		/* of @data, to be freed */
+	bool used;
+};
+
+struct minidump {
+	const char *path;
+	const char *prefix, *suffix;	/* what its kind puts around a name */
+	bool has_addresses;
+	struct piece *pieces;
+	size_t nr;
+	unsigned int nr_damaged;
+};
+
+bool minidump_is_folder(const char *path);
+void minidump_open_folder(struct image *image, const char *path);
+void __printf(2, 3) minidump_complain(struct minidump *md, const char *fmt, ...);
+struct piece *minidump_add(struct minidump *md, const char *name);
+void minidump_join(struct minidump *md, struct image *image);
+
+/* rawdump.c: the same from a partition that boot firmware wrote it to */
+bool rawdump_is(const char *path);
+void rawdump_open(struct image *image, const char *path);
+
+/* smem.c: the same from RAM, by the table in Qualcomm's shared memory */
+void smem_open(struct image *image, char **ram, size_t nr_ram, uint64_t smem,
+	       unsigned int subsystem);
 
 /* core.c: the ELF core in it */
 

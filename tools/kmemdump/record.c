@@ -19,9 +19,6 @@
 
 #include "reader.h"
 
-/* No core image is larger; keeps a forged one from taking the host down. */
-#define IMAGE_MAX	(4ULL << 30)
-
 /* One good frame of a record. */
 struct frame {
 	unsigned int type;
@@ -272,20 +269,22 @@ static bool has_frame(const unsigned char *data, size_t size)
 	return false;
 }
 
-/* Map a file; its size. */
-static size_t map_file(const char *path, unsigned char **data)
+/* Map a file, which a writer may go on with in memory; its size. */
+size_t map_file(const char *path, unsigned char **data)
 {
 	struct stat st;
 	int fd;
 
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* Whoever made a folder of files must not have us wait on a pipe. */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st))
 		die("%s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		die("%s: not a regular file", path);
 	if (!st.st_size)
 		die("%s: is empty", path);
-	*data = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	*data = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
+		     fd, 0);
 	if (*data == MAP_FAILED)
 		die("%s: %s", path, strerror(errno));
 	close(fd);

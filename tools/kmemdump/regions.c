@@ -65,16 +65,6 @@ static bool find_tables(const struct core *core, struct tables *t)
 	       take_table(&left, t->cpus, t->cpu_size, t->nr_cpus, &end);
 }
 
-/* The kernel takes printable names only; what is not is the work of someone else. */
-static void copy_name(char *to, const char *from)
-{
-	size_t i;
-
-	for (i = 0; i < KMEMDUMP_NAME_LEN - 1 && from[i]; i++)
-		to[i] = from[i] < ' ' || from[i] > '~' ? '?' : from[i];
-	to[i] = '\0';
-}
-
 static struct kmemdump_note_segment get_segment(const struct core *core, const struct tables *t,
 						size_t index)
 {
@@ -106,8 +96,8 @@ static bool parse_region(const struct core *core, const struct tables *t, size_t
 		.checksum	= core_u64(core, &raw.checksum),
 		.is_volatile	= core_u32(core, &raw.flags) & KMEMDUMP_REGION_VOLATILE,
 	};
-	copy_name(region->name, raw.name);
-	copy_name(region->owner, raw.owner);
+	copy_name(region->name, raw.name, sizeof(region->name));
+	copy_name(region->owner, raw.owner, sizeof(region->owner));
 	switch (core_u32(core, &raw.state)) {
 	case KMEMDUMP_STATE_OK:
 		region->state = REGION_OK;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Messages, memory, and text that is safe to print. */
+#include <endian.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +45,55 @@ void *xmalloc(size_t size)
 	if (!p)
 		die("out of memory for %zu bytes", size);
 	return p;
+}
+
+uint16_t le16_at(const void *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le16toh(v);
+}
+
+uint32_t le32_at(const void *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le32toh(v);
+}
+
+uint64_t le64_at(const void *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le64toh(v);
+}
+
+/* A whole number in decimal, or with 0x in hexadecimal, and nothing behind it. */
+bool parse_number(const char *text, uint64_t *number)
+{
+	char *rest;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	*number = strtoull(text, &rest, text[1] == 'x' ? 16 : 10);
+	return !errno && rest != text && !*rest;
+}
+
+/*
+ * Take a name of at most @size - 1 bytes. The kernel makes printable ones only;
+ * what is not is the work of someone else.
+ */
+void copy_name(char *to, const char *from, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < size - 1 && from[i]; i++)
+		to[i] = from[i] < ' ' || from[i] > '~' ? '?' : from[i];
+	to[i] = '\0';
 }
 
 /* Print text of a dump so that it can't drive the terminal. */

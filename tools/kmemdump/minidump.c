@@ -1,0 +1,465 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * From the regions that Qualcomm's boot firmware saved, each on its own, to the
+ * bytes of a core image.
+ *
+ * One of them, KELF, is the start of the ELF core. Its section headers tell where
+ * in the core each of the others belongs; those of drivers that make none can be
+ * told by their physical addresses alone.
+ */
+#include <dirent.h>
+#include <elf.h>
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "reader.h"
+
+/* A place in the core image that one of the pieces fills. */
+struct slot {
+	char name[KMEMDUMP_NAME_LEN];
+	bool nameless;		/* @name tells its address */
+	uint64_t offset;
+	uint64_t size;
+	struct piece *piece;	/* NULL if it is missing */
+};
+
+struct slots {
+	struct slot *slot;
+	size_t nr;
+};
+
+/* Tell of something that is missing or damaged; the counts are bounded, so of each. */
+void minidump_complain(struct minidump *md, const char *fmt, ...)
+{
+	char text[300];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	warn("%s: %s", md->path, text);
+	md->nr_damaged++;
+}
+
+struct piece *minidump_add(struct minidump *md, const char *name)
+{
+	struct piece *piece;
+
+	if (md->nr == PIECES_MAX)
+		die("%s: has more than %d regions", md->path, PIECES_MAX);
+	if (!md->pieces)
+		md->pieces = xmalloc(PIECES_MAX * sizeof(*md->pieces));
+	piece = &md->pieces[md->nr++];
+	*piece = (struct piece) { 0 };
+	copy_name(piece->name, name, sizeof(piece->name));
+	return piece;
+}
+
+static bool is_kelf(const struct piece *piece)
+{
+	return !strncasecmp(piece->name, "KELF", 4);
+}
+
+/*
+ * Firmware may have changed the case of a name or put a number behind it, so any
+ * name that starts with KELF will do, but the nearest is it.
+ */
+static struct piece *find_kelf(struct minidump *md)
+{
+	struct piece *found = NULL;
+	unsigned int best = 0;
+	bool twice = false;
+
+	for (size_t i = 0; i < md->nr; i++) {
+		struct piece *piece = &md->pieces[i];
+		unsigned int rank;
+
+		if (!is_kelf(piece))
+			continue;
+		rank = !strcmp(piece->name, "KELF") ? 3 : piece->name[4] ? 1 : 2;
+		twice = rank == best || (twice && rank < best);
+		if (rank > best) {
+			best = rank;
+			found = piece;
+		}
+	}
+	if (!found)
+		die("%s: has no %sKELF%s, which says what the rest is", md->path, md->prefix,
+		    md->suffix);
+	if (twice)
+		die("%s: has more than one KELF, %s%s%s among them", md->path, md->prefix,
+		    found->name, md->suffix);
+	found->used = true;
+	return found;
+}
+
+/* Hostile offsets need not be aligned, so no header is used in place. */
+static Elf64_Ehdr get_ehdr(const unsigned char *data)
+{
+	Elf64_Ehdr ehdr;
+
+	memcpy(&ehdr, data, sizeof(ehdr));
+	return ehdr;
+}
+
+static Elf64_Phdr get_phdr(const unsigned char *data, unsigned int i)
+{
+	Elf64_Ehdr ehdr = get_ehdr(data);
+	Elf64_Phdr phdr;
+
+	memcpy(&phdr, data + le64toh(ehdr.e_phoff) + i * sizeof(phdr), sizeof(phdr));
+	return phdr;
+}
+
+/* Whether KELF has all that its header claims to be in it. */
+static void check_kelf(const struct minidump *md, const struct piece *kelf)
+{
+	uint64_t phoff, phnum;
+	Elf64_Ehdr ehdr;
+
+	if (kelf->size > IMAGE_MAX)
+		die("%s: KELF has %llu bytes, which can't be", md->path,
+		    (unsigned long long)kelf->size);
+	if (kelf->have < sizeof(ehdr))
+		die("%s: has only %llu bytes of KELF, which is no ELF header", md->path,
+		    (unsigned long long)kelf->have);
+	ehdr = get_ehdr(kelf->data);
+	if (memcmp(ehdr.e_ident, ELFMAG, SELFMAG) || ehdr.e_ident[EI_CLASS] != ELFCLASS64 ||
+	    ehdr.e_ident[EI_DATA] != ELFDATA2LSB || le16toh(ehdr.e_type) != ET_CORE ||
+	    le16toh(ehdr.e_phentsize) != sizeof(Elf64_Phdr))
+		die("%s: KELF is not the start of a little-endian 64-bit ELF core", md->path);
+	phoff = le64toh(ehdr.e_phoff);
+	phnum = le16toh(ehdr.e_phnum);
+	if (!phnum || phnum == PN_XNUM || phoff > kelf->have ||
+	    phnum * sizeof(Elf64_Phdr) > kelf->have - phoff)
+		die("%s: KELF has not the %llu program headers it claims at byte %llu", md->path,
+		    (unsigned long long)phnum, (unsigned long long)phoff);
+}
+
+static struct slot *add_slot(const struct minidump *md, struct slots *slots, const char *name,
+			     uint64_t offset, uint64_t size)
+{
+	struct slot *slot;
+
+	if (slots->nr == PIECES_MAX)
+		die("%s: KELF claims more than %d regions", md->path, PIECES_MAX);
+	slot = &slots->slot[slots->nr++];
+	*slot = (struct slot) { .offset = offset, .size = size };
+	copy_name(slot->name, name, sizeof(slot->name));
+	return slot;
+}
+
+/* The section headers of KELF, as far as they stand for pieces of their own. */
+static void slots_by_section(const struct minidump *md, const struct piece *kelf,
+			     struct slots *slots)
+{
+	Elf64_Ehdr ehdr = get_ehdr(kelf->data);
+	uint64_t shoff = le64toh(ehdr.e_shoff), names, names_size;
+	unsigned int shnum = le16toh(ehdr.e_shnum), shstrndx = le16toh(ehdr.e_shstrndx);
+	const unsigned char *table = kelf->data + shoff;
+	Elf64_Shdr shdr;
+
+	if (!shnum)
+		return;
+	if (le16toh(ehdr.e_shentsize) != sizeof(shdr) || shoff > kelf->have ||
+	    shnum * sizeof(shdr) > kelf->have - shoff || shstrndx >= shnum)
+		die("%s: KELF has not the %u section headers it claims at byte %llu", md->path,
+		    shnum, (unsigned long long)shoff);
+	memcpy(&shdr, table + shstrndx * sizeof(shdr), sizeof(shdr));
+	names = le64toh(shdr.sh_offset);
+	names_size = le64toh(shdr.sh_size);
+	if (names > kelf->have || names_size > kelf->have - names)
+		die("%s: the names of its sections are not in KELF", md->path);
+
+	for (unsigned int i = 0; i < shnum; i++) {
+		uint64_t offset, size;
+		const char *name;
+
+		memcpy(&shdr, table + i * sizeof(shdr), sizeof(shdr));
+		offset = le64toh(shdr.sh_offset);
+		size = le64toh(shdr.sh_size);
+		if (le32toh(shdr.sh_type) == SHT_NULL || le32toh(shdr.sh_type) == SHT_NOBITS ||
+		    !size || (offset < kelf->size && size <= kelf->size - offset))
+			continue;
+		name = (const char *)kelf->data + names + le32toh(shdr.sh_name);
+		if (le32toh(shdr.sh_name) >= names_size ||
+		    !memchr(name, '\0', names_size - le32toh(shdr.sh_name)))
+			die("%s: section %u of KELF has no name", md->path, i);
+		add_slot(md, slots, name, offset, size);
+	}
+}
+
+static struct piece *find_unused(struct minidump *md, const uint64_t *paddr)
+{
+	for (size_t i = 0; i < md->nr; i++) {
+		struct piece *piece = &md->pieces[i];
+
+		if (!piece->used && piece->name[0] == 'K' && (!paddr || piece->paddr == *paddr)) {
+			piece->used = true;
+			return piece;
+		}
+	}
+	return NULL;
+}
+
+/* As other tools have it: the first region that no program header has ends the notes. */
+static void slots_by_address(struct minidump *md, const struct piece *kelf, struct slots *slots)
+{
+	Elf64_Ehdr ehdr = get_ehdr(kelf->data);
+	struct piece *notes;
+
+	if (!md->has_addresses)
+		die("%s: KELF names no regions: use the rawdump or RAM, which tell their addresses",
+		    md->path);
+	for (unsigned int i = 0; i < le16toh(ehdr.e_phnum); i++) {
+		Elf64_Phdr phdr = get_phdr(kelf->data, i);
+		uint64_t paddr = le64toh(phdr.p_paddr);
+		char name[KMEMDUMP_NAME_LEN];
+		struct slot *slot;
+
+		if (le32toh(phdr.p_type) != PT_LOAD || !phdr.p_filesz)
+			continue;
+		snprintf(name, sizeof(name), "at 0x%llx", (unsigned long long)paddr);
+		slot = add_slot(md, slots, name, le64toh(phdr.p_offset), le64toh(phdr.p_filesz));
+		slot->nameless = true;
+		slot->piece = find_unused(md, &paddr);
+	}
+	notes = find_unused(md, NULL);
+	if (notes)
+		add_slot(md, slots, notes->name, kelf->size, notes->size)->piece = notes;
+}
+
+/* Find the piece of each slot: firmware may have changed the case of names. */
+static void match_names(struct minidump *md, struct slots *slots)
+{
+	static int (* const same[])(const char *a, const char *b) = { strcmp, strcasecmp };
+
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < slots->nr; i++) {
+			struct slot *slot = &slots->slot[i];
+
+			for (size_t j = 0; j < md->nr && !slot->piece; j++) {
+				struct piece *piece = &md->pieces[j];
+
+				if (piece->used || same[pass](piece->name, slot->name))
+					continue;
+				slot->piece = piece;
+				piece->used = true;
+			}
+		}
+	}
+}
+
+static int cmp_slot(const void *a, const void *b)
+{
+	const struct slot *x = a, *y = b;
+
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* Sort the slots; the size of the image that they make with KELF. */
+static uint64_t lay_out(struct minidump *md, const struct piece *kelf, struct slots *slots)
+{
+	const char *last = kelf->name;
+	uint64_t end = kelf->size;
+
+	qsort(slots->slot, slots->nr, sizeof(*slots->slot), cmp_slot);
+	for (size_t i = 0; i < slots->nr; i++) {
+		const struct slot *slot = &slots->slot[i];
+
+		if (slot->offset > IMAGE_MAX || slot->size > IMAGE_MAX - slot->offset)
+			die("%s: KELF puts %llu bytes of region %s at byte %llu, which can't be",
+			    md->path, (unsigned long long)slot->size, slot->name,
+			    (unsigned long long)slot->offset);
+		if (slot->offset < end)
+			die("%s: KELF has the regions %s and %s overlap", md->path, last,
+			    slot->name);
+		if (slot->offset > end)
+			minidump_complain(md, "KELF has no region for bytes %llu to %llu",
+					  (unsigned long long)end,
+					  (unsigned long long)slot->offset - 1);
+		end = slot->offset + slot->size;
+		last = slot->name;
+	}
+	return end;
+}
+
+static void fill(struct image *image, const struct piece *piece, uint64_t offset, uint64_t size)
+{
+	struct range *last = image->nr_have ? &image->have[image->nr_have - 1] : NULL;
+
+	memcpy(image->data + offset, piece->data, size);
+	if (last && last->end == offset)
+		last->end += size;
+	else
+		image->have[image->nr_have++] = (struct range) { offset, offset + size };
+	progress("assembling", offset + size, image->size);
+}
+
+static void fill_slot(struct minidump *md, struct image *image, const struct slot *slot)
+{
+	const struct piece *piece = slot->piece;
+	uint64_t have;
+
+	if (!piece) {
+		minidump_complain(md, "%s%s%s is missing, %llu bytes of the core",
+				  slot->nameless ? "the region " : md->prefix, slot->name,
+				  slot->nameless ? "" : md->suffix,
+				  (unsigned long long)slot->size);
+		return;
+	}
+	if (piece->size != slot->size)
+		minidump_complain(md, "%s%s%s has %llu bytes, not the %llu of KELF",
+				  md->prefix, piece->name, md->suffix,
+				  (unsigned long long)piece->size, (unsigned long long)slot->size);
+	have = piece->have < slot->size ? piece->have : slot->size;
+	if (have)
+		fill(image, piece, slot->offset, have);
+}
+
+/*
+ * Have no program header claim what is missing: debuggers would take the zeros
+ * there for memory. They take all but the first for memory, whatever its type, so
+ * one that has nothing left must not have a size.
+ */
+static void shorten_loads(struct minidump *md, struct image *image)
+{
+	Elf64_Ehdr ehdr = get_ehdr(image->data);
+	unsigned char *table = image->data + le64toh(ehdr.e_phoff);
+	unsigned int nr_outside = 0;
+
+	for (unsigned int i = 0; i < le16toh(ehdr.e_phnum); i++) {
+		Elf64_Phdr phdr = get_phdr(image->data, i);
+		uint64_t offset = le64toh(phdr.p_offset), size = le64toh(phdr.p_filesz);
+		uint64_t have = image_have(image, offset, size);
+
+		if (le32toh(phdr.p_type) != PT_LOAD || have == size)
+			continue;
+		if (offset > image->size || size > image->size - offset)
+			nr_outside++;
+		phdr.p_filesz = htole64(have);
+		phdr.p_memsz = phdr.p_filesz;
+		if (!have) {
+			phdr.p_type = htole32(PT_NULL);
+			phdr.p_offset = 0;
+		}
+		memcpy(table + i * sizeof(phdr), &phdr, sizeof(phdr));
+	}
+	if (nr_outside)
+		minidump_complain(md, "%u program headers claim bytes that no region holds",
+				  nr_outside);
+}
+
+/* What has no place in the core is told if, by its name, it should have one. */
+static void tell_unused(struct minidump *md)
+{
+	for (size_t i = 0; i < md->nr; i++) {
+		const struct piece *piece = &md->pieces[i];
+
+		if (!piece->used && (piece->name[0] == 'K' || piece->name[0] == 'k'))
+			minidump_complain(md, "%s%s%s has no place in the core",
+					  md->prefix, piece->name, md->suffix);
+	}
+}
+
+/* Make the core image of @md, whose list of pieces this frees. */
+void minidump_join(struct minidump *md, struct image *image)
+{
+	struct piece *kelf = find_kelf(md);
+	struct slots slots;
+
+	check_kelf(md, kelf);
+	slots = (struct slots) { .slot = xmalloc(PIECES_MAX * sizeof(*slots.slot)) };
+	slots_by_section(md, kelf, &slots);
+	if (slots.nr)
+		match_names(md, &slots);
+	else
+		slots_by_address(md, kelf, &slots);
+
+	*image = (struct image) { .path = md->path, .state = RECORD_ELF };
+	image->size = lay_out(md, kelf, &slots);
+	image->data = mmap(NULL, image->size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (image->data == MAP_FAILED)
+		die("out of memory for an image of %llu bytes", (unsigned long long)image->size);
+	image->have = xmalloc((slots.nr + 1) * sizeof(*image->have));
+	if (kelf->have < kelf->size)
+		minidump_complain(md, "%sKELF%s has %llu of %llu bytes", md->prefix, md->suffix,
+				  (unsigned long long)kelf->have, (unsigned long long)kelf->size);
+	fill(image, kelf, 0, kelf->have);
+	for (size_t i = 0; i < slots.nr; i++)
+		fill_slot(md, image, &slots.slot[i]);
+	shorten_loads(md, image);
+	tell_unused(md);
+	image->nr_damaged = md->nr_damaged;
+	free(slots.slot);
+	for (size_t i = 0; i < md->nr; i++)
+		free(md->pieces[i].copy);
+	free(md->pieces);
+}
+
+bool minidump_is_folder(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
+/* The region that the file @name holds: what stands between "md_" and ".BIN". */
+static bool region_of_file(const char *name, char *region, size_t size)
+{
+	size_t len = strlen(name);
+
+	if (len < 8 || len - 7 >= size || strncasecmp(name, "md_", 3) ||
+	    strcasecmp(name + len - 4, ".bin"))
+		return false;
+	memcpy(region, name + 3, len - 7);
+	region[len - 7] = '\0';
+	return true;
+}
+
+static void add_file(struct minidump *md, const char *file, const char *name)
+{
+	struct piece *piece = minidump_add(md, name);
+	char path[PATH_MAX];
+	unsigned char *data;
+	struct stat st;
+
+	if (snprintf(path, sizeof(path), "%s/%s", md->path, file) >= (int)sizeof(path))
+		die("%s: its name is too long", md->path);
+	/* To be told by what it should hold. */
+	if (!stat(path, &st) && S_ISREG(st.st_mode) && !st.st_size)
+		return;
+	piece->size = map_file(path, &data);
+	piece->have = piece->size;
+	piece->data = data;
+}
+
+/* Open a minidump that is a folder of files, as tools fetch them from firmware. */
+void minidump_open_folder(struct image *image, const char *path)
+{
+	struct minidump md = { .path = path, .prefix = "md_", .suffix = ".BIN" };
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	if (!dir)
+		die("%s: %s", path, strerror(errno));
+	while ((entry = readdir(dir))) {
+		char name[KMEMDUMP_NAME_LEN];
+
+		if (region_of_file(entry->d_name, name, sizeof(name)))
+			add_file(&md, entry->d_name, name);
+	}
+	closedir(dir);
+	if (!md.nr)
+		die("%s: has no files md_*.BIN", path);
+	minidump_join(&md, image);
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A minidump that no firmware has saved: RAM, and in it Qualcomm's shared memory
+ * (SMEM), one item of which is the table that says where the regions are.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "reader.h"
+
+#define SMEM_PAGE	4096
+/* Its size is told by where its last page is; boards have 2 MiB. */
+#define SMEM_MAX	(16 << 20)
+
+/* Where things stand in SMEM; all little-endian. */
+enum {
+	/* the header: the version that the boot firmware has given it */
+	SMEM_VERSION = 0x5c, SMEM_INITIALIZED = 0xc0,
+	GLOBAL_PARTITION = 12,
+	/* the partition table in the last page */
+	PTABLE_VERSION = 4, PTABLE_COUNT = 8, PTABLE_HEADER = 32,
+	PTABLE_ENTRY = 48, ENTRY_OFFSET = 0, ENTRY_SIZE = 4, ENTRY_HOST0 = 12, ENTRY_HOST1 = 14,
+	GLOBAL_HOST = 0xfffe,
+	/* a partition, and the items in it */
+	PARTITION_SIZE = 8, PARTITION_USED = 12, PARTITION_HEADER = 32,
+	ITEM_ID = 2, ITEM_SIZE = 4, ITEM_PAD_DATA = 8, ITEM_PAD_HEADER = 10, ITEM_HEADER = 16,
+	ITEM_CANARY = 0xa5a5,
+	/* the minidump's item: a header, and a subsystem each */
+	MINIDUMP_ITEM = 602,
+	TOC_STATUS = 0, TOC_HEADER = 16, SUBSYSTEM_SIZE = 32,
+	SUBSYSTEM_STATUS = 0, SUBSYSTEM_ENABLED = 4, SUBSYSTEM_COUNT = 16, SUBSYSTEM_BASE = 24,
+	/* a region */
+	REGION_NAME_LEN = 16, REGION_VALID = 20, REGION_ADDRESS = 24, REGION_BYTES = 32,
+	REGION_SIZE = 40,
+};
+
+#define TAG(a, b, c, d)	((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
+#define TAG_VALID	TAG('V', 'A', 'L', 'I')
+#define TAG_ENABLED	TAG('E', 'N', 'B', 'L')
+
+/* A piece of RAM, from a file. */
+struct bank {
+	unsigned char *data;
+	uint64_t size;
+	uint64_t paddr;
+};
+
+struct ram {
+	struct bank *bank;	/* sorted by address */
+	size_t nr;
+	uint64_t copied;
+};
+
+/* What stands at @paddr, and how much of it in one piece. */
+static const unsigned char *ram_at(const struct ram *ram, uint64_t paddr, uint64_t *size)
+{
+	size_t low = 0, high = ram->nr;
+	const struct bank *bank;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (ram->bank[mid].paddr <= paddr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	*size = 0;
+	if (!low)
+		return NULL;
+	bank = &ram->bank[low - 1];
+	if (paddr - bank->paddr >= bank->size)
+		return NULL;
+	*size = bank->size - (paddr - bank->paddr);
+	return bank->data + (paddr - bank->paddr);
+}
+
+/* Copy RAM, which may go on in the next file; how much of it there is. */
+static uint64_t ram_read(const struct ram *ram, uint64_t paddr, void *buf, uint64_t size)
+{
+	uint64_t done = 0;
+
+	while (done < size) {
+		uint64_t n;
+		const unsigned char *data = ram_at(ram, paddr + done, &n);
+
+		if (!data)
+			break;
+		n = n < size - done ? n : size - done;
+		memcpy((char *)buf + done, data, n);
+		done += n;
+	}
+	return done;
+}
+
+static int cmp_bank(const void *a, const void *b)
+{
+	const struct bank *x = a, *y = b;
+
+	return x->paddr < y->paddr ? -1 : x->paddr > y->paddr;
+}
+
+/* Open the files of RAM, each of which is FILE@ADDRESS. */
+static void ram_open(struct ram *ram, char **args, size_t nr)
+{
+	*ram = (struct ram) { .bank = xmalloc(nr * sizeof(*ram->bank)), .nr = nr };
+	for (size_t i = 0; i < nr; i++) {
+		struct bank *bank = &ram->bank[i];
+		char *at = strrchr(args[i], '@');
+
+		if (!at || !parse_number(at + 1, &bank->paddr))
+			die("%s: not a file, @ and the address it has in RAM", args[i]);
+		*at = '\0';
+		bank->size = map_file(args[i], &bank->data);
+		if (bank->size - 1 > UINT64_MAX - bank->paddr)
+			die("%s: does not fit at that address", args[i]);
+	}
+	qsort(ram->bank, nr, sizeof(*ram->bank), cmp_bank);
+	for (size_t i = 1; i < nr; i++)
+		if (ram->bank[i].paddr - ram->bank[i - 1].paddr < ram->bank[i - 1].size)
+			die("two files claim to be RAM at 0x%llx",
+			    (unsigned long long)ram->bank[i].paddr);
+}
+
+static void ram_close(struct ram *ram)
+{
+	for (size_t i = 0; i < ram->nr; i++)
+		munmap(ram->bank[i].data, ram->bank[i].size);
+	free(ram->bank);
+}
+
+/* Copy SMEM out of RAM; its size. */
+static size_t copy_smem(const struct ram *ram, uint64_t paddr, unsigned char **smem)
+{
+	unsigned char *data = xmalloc(SMEM_MAX);
+	size_t size = ram_read(ram, paddr, data, SMEM_MAX);
+	unsigned int version;
+
+	if (size < SMEM_PAGE)
+		die("SMEM at 0x%llx is not in the files of RAM", (unsigned long long)paddr);
+	version = le32_at(data + SMEM_VERSION) >> 16;
+	if (le32_at(data + SMEM_INITIALIZED) != 1)
+		die("there is no SMEM at 0x%llx, or no firmware has initialized it",
+		    (unsigned long long)paddr);
+	if (version != GLOBAL_PARTITION)
+		die("SMEM is of version %u: only that of version %u can have a minidump", version,
+		    GLOBAL_PARTITION);
+	for (size_t page = SMEM_PAGE; page + SMEM_PAGE <= size; page += SMEM_PAGE)
+		if (!memcmp(data + page, "$TOC", 4) && le32_at(data + page + PTABLE_VERSION) == 1) {
+			*smem = data;
+			return page + SMEM_PAGE;
+		}
+	die("SMEM has no partition table within %zu bytes", size);
+}
+
+/* The global partition; its size is what its items take. */
+static const unsigned char *find_partition(const unsigned char *smem, size_t size, size_t *used)
+{
+	const unsigned char *ptable = smem + size - SMEM_PAGE, *partition;
+	uint32_t count = le32_at(ptable + PTABLE_COUNT);
+
+	if (count > (SMEM_PAGE - PTABLE_HEADER) / PTABLE_ENTRY)
+		die("SMEM claims %u partitions, which can't be", count);
+	for (uint32_t i = 0; i < count; i++) {
+		const unsigned char *entry = ptable + PTABLE_HEADER + i * PTABLE_ENTRY;
+		uint32_t offset = le32_at(entry + ENTRY_OFFSET), len = le32_at(entry + ENTRY_SIZE);
+
+		if (le16_at(entry + ENTRY_HOST0) != GLOBAL_HOST ||
+		    le16_at(entry + ENTRY_HOST1) != GLOBAL_HOST || !offset || !len)
+			continue;
+		if (offset > size || len > size - offset || len < PARTITION_HEADER)
+			die("the global partition of SMEM lies outside of it");
+		partition = smem + offset;
+		*used = le32_at(partition + PARTITION_USED);
+		if (memcmp(partition, "$PRT", 4) || le32_at(partition + PARTITION_SIZE) != len ||
+		    *used > len)
+			die("the header of the global partition of SMEM is damaged");
+		return partition;
+	}
+	die("SMEM has no global partition");
+}
+
+static const unsigned char *find_item(const unsigned char *partition, size_t used, size_t *size)
+{
+	uint64_t pos = PARTITION_HEADER;
+
+	while (pos + ITEM_HEADER <= used) {
+		const unsigned char *item = partition + pos;
+		uint64_t len = le32_at(item + ITEM_SIZE), pad = le16_at(item + ITEM_PAD_DATA);
+
+		pos += ITEM_HEADER + le16_at(item + ITEM_PAD_HEADER);
+		if (le16_at(item) != ITEM_CANARY || pos > used || len > used - pos || pad > len)
+			die("SMEM is damaged behind byte %zu of its global partition",
+			    item - partition);
+		if (le16_at(item + ITEM_ID) == MINIDUMP_ITEM) {
+			*size = len - pad;
+			return partition + pos;
+		}
+		pos += len;
+	}
+	die("SMEM has no item %u: the firmware makes no minidumps", MINIDUMP_ITEM);
+}
+
+/* Find the table of regions; how many it claims. */
+static uint32_t find_table(struct minidump *md, const struct ram *ram, uint64_t paddr,
+			   unsigned int subsystem, uint64_t *base)
+{
+	const unsigned char *partition, *item, *entry;
+	unsigned char *smem;
+	uint32_t count;
+	size_t size;
+
+	size = copy_smem(ram, paddr, &smem);
+	partition = find_partition(smem, size, &size);
+	item = find_item(partition, size, &size);
+	if (size < TOC_HEADER || subsystem >= (size - TOC_HEADER) / SUBSYSTEM_SIZE)
+		die("the table of the minidump has %zu bytes, too few for subsystem %u", size,
+		    subsystem);
+	if (!le32_at(item + TOC_STATUS))
+		minidump_complain(md, "the firmware has not initialized the table");
+	entry = item + TOC_HEADER + subsystem * SUBSYSTEM_SIZE;
+	count = le32_at(entry + SUBSYSTEM_COUNT);
+	*base = le64_at(entry + SUBSYSTEM_BASE);
+	if (!count || !*base)
+		die("subsystem %u has no regions", subsystem);
+	if (count > PIECES_MAX)
+		die("subsystem %u claims %u regions, which can't be", subsystem, count);
+	if (le32_at(entry + SUBSYSTEM_STATUS) != 1 ||
+	    le32_at(entry + SUBSYSTEM_ENABLED) != TAG_ENABLED)
+		minidump_complain(md, "subsystem %u is not marked ready, firmware would ignore it",
+				  subsystem);
+	free(smem);
+	return count;
+}
+
+static void add_region(struct minidump *md, struct ram *ram, const unsigned char *entry)
+{
+	uint64_t paddr = le64_at(entry + REGION_ADDRESS), size = le64_at(entry + REGION_BYTES);
+	char name[REGION_NAME_LEN + 1];
+	struct piece *piece;
+	uint64_t have;
+
+	copy_name(name, (const char *)entry, sizeof(name));
+	if (le32_at(entry + REGION_VALID) != TAG_VALID) {
+		minidump_complain(md, "region %s is not marked valid, and left out", name);
+		return;
+	}
+	piece = minidump_add(md, name);
+	piece->paddr = paddr;
+	piece->size = size;
+	piece->data = ram_at(ram, paddr, &have);
+	piece->have = size < have ? size : have;
+	/* Where one file of RAM ends, another may go on; not to be copied without end. */
+	if (piece->have && piece->have < size && size <= IMAGE_MAX - ram->copied) {
+		piece->copy = xmalloc(size);
+		piece->have = ram_read(ram, paddr, piece->copy, size);
+		piece->data = piece->copy;
+		ram->copied += size;
+	}
+	if (piece->have < size)
+		minidump_complain(md, "the files of RAM have %llu of %llu bytes of region %s",
+				  (unsigned long long)piece->have, (unsigned long long)size, name);
+}
+
+/* Make the core image of the regions of @subsystem, from files of RAM. */
+void smem_open(struct image *image, char **files, size_t nr_files, uint64_t smem,
+	       unsigned int subsystem)
+{
+	struct minidump md = { .path = "SMEM", .prefix = "region ", .suffix = "",
+			       .has_addresses = true };
+	unsigned char *table;
+	uint64_t base, got;
+	struct ram ram;
+	uint32_t count;
+
+	ram_open(&ram, files, nr_files);
+	count = find_table(&md, &ram, smem, subsystem, &base);
+	table = xmalloc(count * REGION_SIZE);
+	got = ram_read(&ram, base, table, count * REGION_SIZE) / REGION_SIZE;
+	if (!got)
+		die("the table of regions at 0x%llx is not in the files of RAM",
+		    (unsigned long long)base);
+	if (got < count)
+		minidump_complain(&md, "the files of RAM have %llu of the %u regions in the table",
+				  (unsigned long long)got, count);
+	for (uint32_t i = 0; i < got; i++)
+		add_region(&md, &ram, table + i * REGION_SIZE);
+	free(table);
+	minidump_join(&md, image);
+	ram_close(&ram);
+}
