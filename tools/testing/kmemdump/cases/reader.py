@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """The reader on everything but a good dump; built with ASan and UBSan."""
 
-import ctypes
 import random
 import re
 import struct
 import subprocess
 
+from harness.host import xxh64
 from harness.lab import expect
 
 VERBS = (["list"], ["log"], ["check"], ["show", "my_critical_data"])
@@ -171,20 +171,13 @@ def test_hex_and_raw(lab):
     expect(text.startswith("00000000  43 52 49 54") and "|CRITICAL_STATE: |" in text, "hex", text)
 
 
-def _xxh64(data):
-    library = ctypes.CDLL("libxxhash.so.0")
-    library.XXH64.restype = ctypes.c_uint64
-    library.XXH64.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64]
-    return library.XXH64(data, len(data), 0)
-
-
 def _forge(data, at, field, value):
     """@data with a field of the frame at @at changed, and its checksum made right again."""
     start, size = {"version": (16, 2), "record_id": (24, 8), "offset": (32, 8),
                    "length": (40, 8)}[field]
     bad = bytearray(data)
     bad[at + start:at + start + size] = value.to_bytes(size, "little")
-    bad[at + 56:at + 64] = _xxh64(bytes(bad[at:at + 56])).to_bytes(8, "little")
+    bad[at + 56:at + 64] = xxh64(bytes(bad[at:at + 56])).to_bytes(8, "little")
     return bytes(bad)
 
 

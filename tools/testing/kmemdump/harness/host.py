@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The host: where things are cached, running long commands, installing packages."""
 
+import ctypes
 import os
 import re
 import shutil
@@ -29,6 +30,13 @@ class Failed(Exception):
 
 def say(text):
     print(text, flush=True)
+
+
+def xxh64(data):
+    library = ctypes.CDLL("libxxhash.so.0")
+    library.XXH64.restype = ctypes.c_uint64
+    library.XXH64.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64]
+    return library.XXH64(data, len(data), 0)
 
 
 def _tail(path, lines=15):
