@@ -8,6 +8,7 @@ help:
 	@echo 'make demo         build a kernel, crash it in QEMU, print what was saved'
 	@echo 'make check        run all tests; CASES="story torn" runs only those files'
 	@echo 'make check-debug  run the suites and storms with KASAN, lockdep and others, and with KCSAN'
+	@echo 'make fuzz         look for input that the reader trips over; SECONDS=3600'
 	@echo 'make coverage     which lines of mm/kmemdump the KUnit suites run'
 	@echo 'make bench        print what things cost; PARTS="registration" runs only those'
 	@echo 'make tree         leave a kernel tree with kmemdump, and say where'
@@ -18,6 +19,9 @@ demo tree clean coverage: python3
 
 check check-debug: python3
 	@$(RUN) $@ $(CASES)
+
+fuzz: python3
+	@$(RUN) fuzz $(SECONDS)
 
 bench: python3
 	@$(RUN) bench $(PARTS)

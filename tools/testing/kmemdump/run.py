@@ -56,6 +56,13 @@ def bench(args):
     benchmarks.run(Lab(), args.parts)
 
 
+def fuzz(args):
+    host.install(PACKAGES)
+    from harness import fuzz as fuzzers
+    from harness.lab import Lab
+    fuzzers.run(Lab(), args.seconds)
+
+
 def clean(_args):
     subprocess.run(["make", "-s", "-C", str(REPO / "tools/kmemdump"), "clean"], check=False)
     if CACHE.exists():
@@ -72,11 +79,15 @@ def main():
                            (check_debug, "run tests on kernels that look for errors"),
                            (coverage, "show which lines the KUnit suites run"),
                            (bench, "run the benchmarks"),
+                           (fuzz, "run the fuzzers"),
                            (clean, "remove everything that was built or cached")):
         command = commands.add_parser(function.__name__.replace("_", "-"), help=text)
         command.set_defaults(function=function)
         if function in (check, check_debug):
             command.add_argument("cases", nargs="*", help="files of tests, without .py")
+        if function is fuzz:
+            command.add_argument("seconds", nargs="?", type=int, default=3600,
+                                 help="for all of them together")
         if function is bench:
             command.add_argument("parts", nargs="*", help="parts of the benchmark")
     args = parser.parse_args()

@@ -26,13 +26,13 @@ def test_checkpatch(lab):
               "--quiet"]
     # The macros that make tracepoints are not laid out like functions.
     trace = [f for f in files if f.startswith("include/trace/")]
-    kernel = [f for f in files if not f.startswith("tools/kmemdump/") and f not in trace]
+    user = [f for f in files if f.startswith(("tools/kmemdump/", "tools/testing/kmemdump/fuzz/"))]
+    kernel = [f for f in files if f not in user and f not in trace]
     out = subprocess.run([*script, "--no-tree", "--ignore", "FILE_PATH_CHANGES,CAMELCASE", "-f",
                           *kernel], cwd=REPO, capture_output=True, text=True).stdout
     out += subprocess.run([*script, "--no-tree", "--ignore", "FILE_PATH_CHANGES,OPEN_ENDED_LINE,"
                            "PARENTHESIS_ALIGNMENT", "-f", *trace],
                           cwd=REPO, capture_output=True, text=True).stdout
-    user = [f for f in files if f.startswith("tools/kmemdump/")]
     # There is no <linux/compiler.h> for a program, so it defines __printf itself.
     out += subprocess.run([*script, "--no-tree", "--ignore", "FILE_PATH_CHANGES,CAMELCASE,"
                            "PREFER_DEFINED_ATTRIBUTE_MACRO", "-f", *user],

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Fuzzing what parses that which outlives a crash: libFuzzer for the reader, and a loop
+of random changes for the harness' own walker."""
+
+import os
+import random
+import re
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+
+from . import host
+from .host import CACHE, HERE, Failed, say, step
+from .minidump import Core, Minidump
+
+PACKAGES = ["clang", "libclang-rt-14-dev"]
+# Inputs that were answered wrongly once.
+FOUND = HERE / "fuzz/found"
+
+
+def _elf(lab):
+    core = lab.elf(lab.story_dump).read_bytes()
+    return [Minidump(Core.small()).elf, core]
+
+
+def _record(lab):
+    data = lab.story_dump.read_bytes()
+    return [data, data[:4096], data[-4096:]]
+
+
+def _list(md):
+    return b"".join(struct.pack("<B", len(name)) + name.encode() + struct.pack("<I", len(data))
+                    + data for name, data in md.slots.items())
+
+
+def _ram(md):
+    ram, base = md.ram(), 0x40000000
+    out = bytearray(max(address + len(data) for address, data in ram.items()) - base)
+    for address, data in ram.items():
+        out[address - base:address - base + len(data)] = data
+    smem, cut = md.smem_at - base, md.address["Kslot1"] - base + 33
+    return struct.pack("<II", smem, cut) + out
+
+
+def _minidumps(_lab):
+    core = Core.small(page=256)
+    return [Minidump(core), Minidump(core, older=True), Minidump(core, packed=0)]
+
+
+# The name of each fuzzer, and what it starts from.
+TARGETS = {
+    "elf": _elf,
+    "record": _record,
+    "minidump": lambda lab: [_list(md) for md in _minidumps(lab)],
+    "smem": lambda lab: [_ram(md) for md in _minidumps(lab)],
+    "rawdump": lambda lab: [md.rawdump() for md in _minidumps(lab)],
+}
+
+
+def build():
+    """Build the fuzzers; the folder they are in."""
+    host.install(PACKAGES)
+    out = CACHE / "fuzz"
+    out.mkdir(parents=True, exist_ok=True)
+    proc = subprocess.run(["make", "-s", "-C", str(HERE / "fuzz"), f"OUTPUT={out}/"],
+                          capture_output=True, text=True)
+    if proc.returncode or "warning" in proc.stderr:
+        raise Failed("building the fuzzers:\n" + proc.stdout + proc.stderr)
+    return out
+
+
+def fuzz(lab, name, seconds, corpus=None):
+    """Run one fuzzer; (number of inputs, number of places in the code that they reached).
+    What it learns goes into the folder @corpus, for it to start from the next time."""
+    program = build() / name
+    crashes = CACHE / "fuzz-crashes" / name
+    crashes.mkdir(parents=True, exist_ok=True)
+    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=shared) as work:
+        corpus = corpus or Path(work) / "corpus"
+        corpus.mkdir(parents=True, exist_ok=True)
+        for i, data in enumerate(TARGETS[name](lab)):
+            (corpus / f"seed-{i}").write_bytes(data)
+        folders = [corpus] + ([FOUND / name] if (FOUND / name).exists() else [])
+        log = f"fuzz-{name}"
+        step(f"fuzzing {name} for {seconds} s",
+             [str(program), "-seed=1", f"-max_total_time={seconds}", "-timeout=60",
+              "-rss_limit_mb=2048", "-detect_leaks=0", "-print_final_stats=1",
+              "-use_value_profile=1", f"-artifact_prefix={crashes}/", *map(str, folders)],
+             log, env=dict(os.environ, TMPDIR=work))
+    text = (host.LOGS / f"{log}.log").read_text(errors="replace")
+    return (int(re.search(r"number_of_executed_units: (\d+)", text)[1]),
+            max(map(int, re.findall(r"\bcov: (\d+)", text)), default=0))
+
+
+def run(lab, seconds):
+    """Fuzz for long, all in turn."""
+    for name in TARGETS:
+        runs, reached = fuzz(lab, name, seconds // len(TARGETS), CACHE / "fuzz-corpus" / name)
+        say(f"    {runs} inputs, {reached} places reached")
+
+
+def walk(function, error, good, rounds, seed=1):
+    """Give @function @good with random changes, @rounds times: @error is all that it may raise.
+    For parsers of the harness that are written in Python. How often it did."""
+    rng = random.Random(seed)
+    refused = 0
+    for number in range(rounds):
+        data = bytearray(good)
+        for _ in range(rng.randrange(1, 9)):
+            at = rng.randrange(len(data))
+            kind = rng.randrange(4)
+            if kind == 0:
+                data[at] ^= 1 << rng.randrange(8)
+            elif kind == 1:
+                data[at] = rng.choice((0, 1, 0x7f, 0x80, 0xff))
+            elif kind == 2:
+                at &= ~7
+                data[at:at + 8] = rng.choice((0, 2**32 - 1, 2**63, 2**64 - 1,
+                                              rng.randrange(2**64))).to_bytes(8, "little")
+            elif len(data) > 1:
+                del data[rng.randrange(1, len(data)):]
+        try:
+            function(data)
+        except error:
+            refused += 1
+        except Exception as err:
+            raise Failed(f"{function.__name__}, round {number} of seed {seed}: {err!r}") from err
+    return refused
