@@ -164,7 +164,7 @@ static void slots_by_section(const struct minidump *md, const struct piece *kelf
 	Elf64_Ehdr ehdr = get_ehdr(kelf->data);
 	uint64_t shoff = le64toh(ehdr.e_shoff), names, names_size;
 	unsigned int shnum = le16toh(ehdr.e_shnum), shstrndx = le16toh(ehdr.e_shstrndx);
-	const unsigned char *table = kelf->data + shoff;
+	const unsigned char *table;
 	Elf64_Shdr shdr;
 
 	if (!shnum)
@@ -173,6 +173,7 @@ static void slots_by_section(const struct minidump *md, const struct piece *kelf
 	    shnum * sizeof(shdr) > kelf->have - shoff || shstrndx >= shnum)
 		die("%s: KELF has not the %u section headers it claims at byte %llu", md->path,
 		    shnum, (unsigned long long)shoff);
+	table = kelf->data + shoff;
 	memcpy(&shdr, table + shstrndx * sizeof(shdr), sizeof(shdr));
 	names = le64toh(shdr.sh_offset);
 	names_size = le64toh(shdr.sh_size);
@@ -182,6 +183,7 @@ static void slots_by_section(const struct minidump *md, const struct piece *kelf
 	for (unsigned int i = 0; i < shnum; i++) {
 		uint64_t offset, size;
 		const char *name;
+		uint32_t name_at;
 
 		memcpy(&shdr, table + i * sizeof(shdr), sizeof(shdr));
 		offset = le64toh(shdr.sh_offset);
@@ -189,11 +191,11 @@ static void slots_by_section(const struct minidump *md, const struct piece *kelf
 		if (le32toh(shdr.sh_type) == SHT_NULL || le32toh(shdr.sh_type) == SHT_NOBITS ||
 		    !size || (offset < kelf->size && size <= kelf->size - offset))
 			continue;
-		name = (const char *)kelf->data + names + le32toh(shdr.sh_name);
-		if (le32toh(shdr.sh_name) >= names_size ||
-		    !memchr(name, '\0', names_size - le32toh(shdr.sh_name)))
+		name_at = le32toh(shdr.sh_name);
+		name = (const char *)kelf->data + names;
+		if (name_at >= names_size || !memchr(name + name_at, '\0', names_size - name_at))
 			die("%s: section %u of KELF has no name", md->path, i);
-		add_slot(md, slots, name, offset, size);
+		add_slot(md, slots, name + name_at, offset, size);
 	}
 }
 
