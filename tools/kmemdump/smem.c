@@ -22,9 +22,10 @@ enum {
 	/* the partition table in the last page */
 	PTABLE_VERSION = 4, PTABLE_COUNT = 8, PTABLE_HEADER = 32,
 	PTABLE_ENTRY = 48, ENTRY_OFFSET = 0, ENTRY_SIZE = 4, ENTRY_HOST0 = 12, ENTRY_HOST1 = 14,
+	ENTRY_CACHELINE = 16,
 	GLOBAL_HOST = 0xfffe,
 	/* a partition, and the items in it */
-	PARTITION_SIZE = 8, PARTITION_USED = 12, PARTITION_HEADER = 32,
+	PARTITION_SIZE = 8, PARTITION_UNCACHED = 12, PARTITION_CACHED = 16, PARTITION_HEADER = 32,
 	ITEM_ID = 2, ITEM_SIZE = 4, ITEM_PAD_DATA = 8, ITEM_PAD_HEADER = 10, ITEM_HEADER = 16,
 	ITEM_CANARY = 0xa5a5,
 	/* the minidump's item: a header, and a subsystem each */
@@ -51,6 +52,15 @@ struct ram {
 	struct bank *bank;	/* sorted by address */
 	size_t nr;
 	uint64_t copied;
+};
+
+/* A part of SMEM with items in it. */
+struct partition {
+	const unsigned char *data;
+	uint32_t size;
+	uint32_t uncached;	/* where those that are not cached end */
+	uint32_t cached;	/* where those that are cached start */
+	uint32_t cacheline;
 };
 
 /* What stands at @paddr, and how much of it in one piece. */
@@ -155,50 +165,75 @@ static size_t copy_smem(const struct ram *ram, uint64_t paddr, unsigned char **s
 	die("SMEM has no partition table within %zu bytes", size);
 }
 
-/* The global partition; its size is what its items take. */
-static const unsigned char *find_partition(const unsigned char *smem, size_t size, size_t *used)
+/* Find the global partition. */
+static struct partition find_partition(const unsigned char *smem, size_t size)
 {
-	const unsigned char *ptable = smem + size - SMEM_PAGE, *partition;
+	const unsigned char *ptable = smem + size - SMEM_PAGE;
 	uint32_t count = le32_at(ptable + PTABLE_COUNT);
 
 	if (count > (SMEM_PAGE - PTABLE_HEADER) / PTABLE_ENTRY)
 		die("SMEM claims %u partitions, which can't be", count);
 	for (uint32_t i = 0; i < count; i++) {
 		const unsigned char *entry = ptable + PTABLE_HEADER + i * PTABLE_ENTRY;
-		uint32_t offset = le32_at(entry + ENTRY_OFFSET), len = le32_at(entry + ENTRY_SIZE);
+		uint32_t offset = le32_at(entry + ENTRY_OFFSET);
+		struct partition p = {
+			.size = le32_at(entry + ENTRY_SIZE),
+			.cacheline = le32_at(entry + ENTRY_CACHELINE),
+		};
 
 		if (le16_at(entry + ENTRY_HOST0) != GLOBAL_HOST ||
-		    le16_at(entry + ENTRY_HOST1) != GLOBAL_HOST || !offset || !len)
+		    le16_at(entry + ENTRY_HOST1) != GLOBAL_HOST || !offset || !p.size)
 			continue;
-		if (offset > size || len > size - offset || len < PARTITION_HEADER)
+		if (offset > size || p.size > size - offset || p.size < PARTITION_HEADER)
 			die("the global partition of SMEM lies outside of it");
-		partition = smem + offset;
-		*used = le32_at(partition + PARTITION_USED);
-		if (memcmp(partition, "$PRT", 4) || le32_at(partition + PARTITION_SIZE) != len ||
-		    *used > len)
+		p.data = smem + offset;
+		p.uncached = le32_at(p.data + PARTITION_UNCACHED);
+		p.cached = le32_at(p.data + PARTITION_CACHED);
+		if (memcmp(p.data, "$PRT", 4) || le32_at(p.data + PARTITION_SIZE) != p.size ||
+		    p.uncached > p.cached || p.cached > p.size)
 			die("the header of the global partition of SMEM is damaged");
-		return partition;
+		return p;
 	}
 	die("SMEM has no global partition");
 }
 
-static const unsigned char *find_item(const unsigned char *partition, size_t used, size_t *size)
+/* Bytes of an item without those that pad it; what can't be ends the search. */
+static size_t item_size(const struct partition *p, size_t head, size_t room)
 {
-	uint64_t pos = PARTITION_HEADER;
+	const unsigned char *item = p->data + head;
+	uint32_t size = le32_at(item + ITEM_SIZE), pad = le16_at(item + ITEM_PAD_DATA);
 
-	while (pos + ITEM_HEADER <= used) {
-		const unsigned char *item = partition + pos;
-		uint64_t len = le32_at(item + ITEM_SIZE), pad = le16_at(item + ITEM_PAD_DATA);
+	if (le16_at(item) != ITEM_CANARY || size > room || pad > size)
+		die("SMEM is damaged at byte %zu of its global partition", head);
+	return size - pad;
+}
 
-		pos += ITEM_HEADER + le16_at(item + ITEM_PAD_HEADER);
-		if (le16_at(item) != ITEM_CANARY || pos > used || len > used - pos || pad > len)
-			die("SMEM is damaged behind byte %zu of its global partition",
-			    item - partition);
-		if (le16_at(item + ITEM_ID) == MINIDUMP_ITEM) {
-			*size = len - pad;
-			return partition + pos;
-		}
-		pos += len;
+/*
+ * Find the item of the minidump. Items that are not cached come first, with the
+ * head of each before its data; cached ones start at the end of the partition,
+ * each with its head behind its data.
+ */
+static const unsigned char *find_item(const struct partition *p, size_t *size)
+{
+	size_t step = ITEM_HEADER, pos = PARTITION_HEADER, head;
+
+	while (pos + ITEM_HEADER <= p->uncached) {
+		head = pos;
+		pos += ITEM_HEADER + le16_at(p->data + head + ITEM_PAD_HEADER);
+		*size = item_size(p, head, pos < p->uncached ? p->uncached - pos : 0);
+		if (le16_at(p->data + head + ITEM_ID) == MINIDUMP_ITEM)
+			return p->data + pos;
+		pos += le32_at(p->data + head + ITEM_SIZE);
+	}
+	if (p->cacheline > ITEM_HEADER && p->cacheline <= SMEM_PAGE)
+		step = (ITEM_HEADER + p->cacheline - 1) / p->cacheline * p->cacheline;
+	pos = p->size;
+	while (pos - p->cached >= step) {
+		head = pos - step;
+		*size = item_size(p, head, head - p->cached);
+		pos = head - le32_at(p->data + head + ITEM_SIZE);
+		if (le16_at(p->data + head + ITEM_ID) == MINIDUMP_ITEM)
+			return p->data + pos;
 	}
 	die("SMEM has no item %u: the firmware makes no minidumps", MINIDUMP_ITEM);
 }
@@ -207,14 +242,15 @@ static const unsigned char *find_item(const unsigned char *partition, size_t use
 static uint32_t find_table(struct minidump *md, const struct ram *ram, uint64_t paddr,
 			   unsigned int subsystem, uint64_t *base)
 {
-	const unsigned char *partition, *item, *entry;
+	const unsigned char *item, *entry;
+	struct partition partition;
 	unsigned char *smem;
 	uint32_t count;
 	size_t size;
 
 	size = copy_smem(ram, paddr, &smem);
-	partition = find_partition(smem, size, &size);
-	item = find_item(partition, size, &size);
+	partition = find_partition(smem, size);
+	item = find_item(&partition, &size);
 	if (size < TOC_HEADER || subsystem >= (size - TOC_HEADER) / SUBSYSTEM_SIZE)
 		die("the table of the minidump has %zu bytes, too few for subsystem %u", size,
 		    subsystem);

@@ -141,6 +141,22 @@ def test_other_subsystem(lab):
     expect("too few for subsystem 10" in out, "a clear error", out)
 
 
+def test_cached_item(lab):
+    md = Minidump(Core.small())
+    out, core = _from_ram(lab, md, md.ram(cached=True))
+    expect(core == md.elf, "the same core", out)
+    for at, layout, value, reason in ((0x4ff0 - 48, "<H", 0, "damaged at byte 4032"),
+                                      (0x4ff0 - 44, "<I", 2**31, "damaged at byte 4032"),
+                                      (0x4ff0 - 40, "<H", 41, "damaged at byte 4032"),
+                                      (0x4ff0 - 44, "<I", 48, "damaged at byte 3920"),
+                                      (0x4010, "<I", 4032, "damaged at byte 4032"),
+                                      (0x4010, "<I", 4096, "no item 602")):
+        data = bytearray(md.smem(cached=True))
+        struct.pack_into(layout, data, at, value)
+        out, _ = _from_ram(lab, md, md.ram() | {md.smem_at: bytes(data)}, status=2)
+        expect(reason in out, reason, out)
+
+
 def test_older_kelf(lab):
     """A KELF that names nothing: addresses tell, where there are any."""
     md = Minidump(Core.small(), older=True)
@@ -339,13 +355,14 @@ def test_bad_smem(lab):
             (bent(last + 84, "<I", 8), "global partition of SMEM lies outside"),
             (bent(0x4000, "<I", 0), "the header of the global partition of SMEM is damaged"),
             (bent(0x4008, "<I", 0x800), "the header of the global partition of SMEM is damaged"),
+            (bent(0x4010, "<I", 0x1001), "the header of the global partition of SMEM is damaged"),
             (bent(0x400c, "<I", 2**31), "the header of the global partition of SMEM is damaged"),
             (bent(0x400c, "<I", 32 + 48), "SMEM has no item 602"),
             (bent(0x4022, "<H", 602), "too few for subsystem 0"),
-            (bent(0x4020, "<H", 0), "SMEM is damaged behind byte 32"),
-            (bent(0x4024, "<I", 2**32 - 1), "SMEM is damaged behind byte 32"),
-            (bent(0x402a, "<H", 0xffff), "SMEM is damaged behind byte 32"),
-            (bent(0x4028, "<H", 25), "SMEM is damaged behind byte 32"),
+            (bent(0x4020, "<H", 0), "SMEM is damaged at byte 32"),
+            (bent(0x4024, "<I", 2**32 - 1), "SMEM is damaged at byte 32"),
+            (bent(0x402a, "<H", 0xffff), "SMEM is damaged at byte 32"),
+            (bent(0x4028, "<H", 25), "SMEM is damaged at byte 32"),
             (bent(item + 32, "<I", 0), "subsystem 0 has no regions"),
             (bent(item + 32, "<I", 2**32 - 1), "claims 4294967295 regions, which can't be"),
             (bent(item + 40, "<Q", 0), "subsystem 0 has no regions"),

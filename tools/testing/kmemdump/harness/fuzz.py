@@ -34,8 +34,8 @@ def _list(md):
                     + data for name, data in md.slots.items())
 
 
-def _ram(md):
-    ram, base = md.ram(), 0x40000000
+def _ram(md, **kwargs):
+    ram, base = md.ram(**kwargs), 0x40000000
     out = bytearray(max(address + len(data) for address, data in ram.items()) - base)
     for address, data in ram.items():
         out[address - base:address - base + len(data)] = data
@@ -53,7 +53,7 @@ TARGETS = {
     "elf": _elf,
     "record": _record,
     "minidump": lambda lab: [_list(md) for md in _minidumps(lab)],
-    "smem": lambda lab: [_ram(md) for md in _minidumps(lab)],
+    "smem": lambda lab: [_ram(md, cached=bool(i % 2)) for i, md in enumerate(_minidumps(lab))],
     "rawdump": lambda lab: [md.rawdump() for md in _minidumps(lab)],
 }
 

@@ -157,18 +157,24 @@ class Minidump:
         return b"".join(struct.pack("<16sIIQQ", name.encode(), 0, VALID, self.address[name],
                                     len(data)) for name, data in self.slots.items())
 
-    def smem(self, subsystem=0, size=0x6000):
-        """SMEM as boot firmware made it and the kernel filled it in."""
+    def smem(self, subsystem=0, size=0x6000, cached=False):
+        """SMEM as boot firmware made it and the kernel filled it in. It is for firmware
+        to choose whether the item of the minidump is a @cached one."""
         item = struct.pack("<IIII", 1, 1, 1, 0)
         item += bytes(32 * subsystem)
         item += struct.pack("<IIIIIIQ", 1, ENABLED, DONE, NOT_REQUIRED, len(self.slots), 0,
                             self.table_at)
         item += bytes(336 - len(item))
         other = struct.pack("<HHIHHI", 0xa5a5, 137, 24, 3, 8, 0) + bytes(32)
-        items = other + struct.pack("<HHIHHI", 0xa5a5, 602, len(item), 0, 0, 0) + item
+        head = struct.pack("<HHIHHI", 0xa5a5, 602, len(item), 0, 0, 0)
         length = 0x1000
-        part = struct.pack("<4sHHIIIIII", b"$PRT", 0xfffe, 0xfffe, length, 32 + len(items), length,
-                           0, 0, 0) + items
+        front, back = other + head + item, b""
+        if cached:
+            front, back = other, item + head.ljust(64, b"\0") + \
+                bytes(40) + struct.pack("<HHIHHI", 0xa5a5, 469, 40, 5, 0, 0).ljust(64, b"\0")
+        part = struct.pack("<4sHHIIIIII", b"$PRT", 0xfffe, 0xfffe, length, 32 + len(front),
+                           length - len(back), 0, 0, 0) + front
+        part += bytes(length - len(part) - len(back)) + back
         out = bytearray(size)
         struct.pack_into("<I", out, 0x5c, 12 << 16)
         struct.pack_into("<III", out, 0xc0, 1, 0, 0)
@@ -176,6 +182,7 @@ class Minidump:
         struct.pack_into("<4sII", out, size - PAGE, b"$TOC", 1, 2)
         struct.pack_into("<IIIHH", out, size - PAGE + 32, 0x3000, 0x1000, 0, 0, 1)
         struct.pack_into("<IIIHH", out, size - PAGE + 80, 0x4000, length, 0, 0xfffe, 0xfffe)
+        struct.pack_into("<I", out, size - PAGE + 96, 64)
         return bytes(out)
 
     def ram(self, **kwargs):
