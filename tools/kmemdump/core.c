@@ -64,7 +64,8 @@ static void read_notes(struct core *core, const GElf_Phdr *phdr)
 		struct note *note = NULL;
 
 		pos = gelf_getnote(data, pos, &nhdr, &name_pos, &desc_pos);
-		if (!pos)
+		/* Zeros are no note, and a hole in a file can have very many. */
+		if (!pos || (!nhdr.n_namesz && !nhdr.n_descsz))
 			break;
 		if (note_is(buf + name_pos, nhdr.n_namesz, "VMCOREINFO"))
 			note = &core->vmcoreinfo;
