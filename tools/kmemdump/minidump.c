@@ -151,6 +151,9 @@ static struct slot *add_slot(const struct minidump *md, struct slots *slots, con
 
 	if (slots->nr == PIECES_MAX)
 		die("%s: KELF claims more than %d regions", md->path, PIECES_MAX);
+	for (size_t i = 0; i < slots->nr; i++)
+		if (!strcmp(slots->slot[i].name, name))
+			die("%s: KELF claims region %s twice", md->path, name);
 	slot = &slots->slot[slots->nr++];
 	*slot = (struct slot) { .offset = offset, .size = size };
 	copy_name(slot->name, name, sizeof(slot->name));
@@ -365,10 +368,16 @@ static void tell_unused(struct minidump *md)
 {
 	for (size_t i = 0; i < md->nr; i++) {
 		const struct piece *piece = &md->pieces[i];
+		bool twice = false;
 
-		if (!piece->used && (piece->name[0] == 'K' || piece->name[0] == 'k'))
-			minidump_complain(md, "%s%s%s has no place in the core",
-					  md->prefix, piece->name, md->suffix);
+		if (piece->used || (piece->name[0] != 'K' && piece->name[0] != 'k'))
+			continue;
+		for (size_t j = 0; j < md->nr; j++)
+			if (md->pieces[j].used && !strcasecmp(md->pieces[j].name, piece->name))
+				twice = true;
+		minidump_complain(md, twice ? "%s%s%s is there twice, one is left out" :
+					      "%s%s%s has no place in the core",
+				  md->prefix, piece->name, md->suffix);
 	}
 }
 

@@ -10,7 +10,7 @@ import subprocess
 
 from harness import host
 from harness.lab import expect
-from harness.minidump import INVALID, PAGE, Core, Minidump
+from harness.minidump import INVALID, PAGE, Core, Minidump, flat
 
 
 def _work(lab):
@@ -99,8 +99,8 @@ def test_split_ram(lab):
     ram, folder = md.ram(), _work(lab)
     base, end = min(ram), max(address + len(data) for address, data in ram.items())
     whole = folder / "ram"
-    _write_ram(whole, ram)
-    data = whole.read_bytes()
+    data = flat(ram, base)
+    whole.write_bytes(data)
     cuts = [base, md.address["Kslot1"] + 33, md.table_at + 50, md.smem_at + 0x4010, end]
     args = []
     for low, high in zip(cuts, cuts[1:]):
@@ -217,7 +217,8 @@ def test_stray_files(lab):
     out, _ = _assemble(lab, folder, status=1)
     expect("md_Kslot1.BIN has 0 bytes, not the 68" in out, "the empty file", out)
     (folder / "md_kelf.bin").write_bytes(md.slots["KELF"])
-    expect("more than one" not in _assemble(lab, folder, status=1)[0], "the exact name to win")
+    out, _ = _assemble(lab, folder, status=1)
+    expect("md_kelf.BIN is there twice" in out, "the exact name to win", out)
     (folder / "md_KELF.BIN").rename(folder / "md_Kelf.BIN")
     out, _ = _assemble(lab, folder, status=2)
     expect("has more than one KELF" in out, "a clear error", out)
@@ -265,6 +266,8 @@ def test_bad_kelf(lab):
             (lambda md: _damage_kelf(md, md.shdr_at + 64 + 24, "<Q", 2**63), "are not in KELF"),
             (lambda md: _damage_kelf(md, md.section("Kslot1"), "<I", 2**31),
              "section 3 of KELF has no name"),
+            (lambda md: _damage_kelf(md, md.section("Kslot1"), "4s", md.slots["KELF"][
+                md.section("Kslot2"):][:4]), "KELF claims region Kslot2 twice"),
             (section("Kslot1", 24, 2**64 - 1), "of region Kslot1 at byte 18446744073709551615"),
             (section("Kslot1", 32, 2**64 - 1), "of region Kslot1 at byte 4160, which can't be"),
             (section("Kslot1", 32, 2**33), "of region Kslot1 at byte 4160, which can't be"),
@@ -323,7 +326,7 @@ def test_bad_rawdump(lab):
             (section(2, 12, "<Q", 2**64 - 4), "the file ends before section md_Kslot1 does: 0 of"),
             (section(2, 20, "<Q", 2**64 - 1), "the file ends before section md_Kslot1 does"),
             (section(2, 12, "<Q", len(good) - 150), "the sections md_Kstaging and md_Kslot1"),
-            (section(2, 44, "20s", b"md_Kslot0"), "md_Kslot0 has no place in the core"),
+            (section(2, 44, "20s", b"md_Kslot0"), "md_Kslot0 is there twice, one is left out"),
             (section(2, 44, "20s", b"md_K\x1b[2Jslot\xff"), "md_K?[2Jslot? has no place")):
         out, _ = _from_rawdump(lab, data, status=1)
         expect(reason in out, reason, out)
@@ -385,7 +388,7 @@ def test_bad_smem(lab):
             (region(2, 20, "<I", INVALID), "region Kslot1 is not marked valid, and left out"),
             (region(2, 24, "<Q", 2**64 - 8), "0 of 68 bytes of region Kslot1"),
             (region(2, 32, "<Q", 2**64 - 1), "of 18446744073709551615 bytes of region Kslot1"),
-            (region(2, 0, "16s", b"Kslot0"), "region Kslot0 has no place in the core"),
+            (region(2, 0, "16s", b"Kslot0"), "region Kslot0 is there twice, one is left out"),
             (region(2, 0, "16s", b"K" * 16), f"region {'K' * 16} has no place in the core"),
             (bent(item + 32, "<I", 4000), "in the table")):
         out, _ = _from_ram(lab, md, ram, status=1)

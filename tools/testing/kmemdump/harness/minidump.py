@@ -56,6 +56,14 @@ def note(name, kind, desc):
         + desc.ljust(_up(len(desc), 4), b"\0")
 
 
+def flat(ram, base):
+    """RAM from @base on as it is, with zeros where @ram has nothing."""
+    out = bytearray(max(address + len(data) for address, data in ram.items()) - base)
+    for address, data in ram.items():
+        out[address - base:address - base + len(data)] = data
+    return bytes(out)
+
+
 class Minidump:
     """@core in slots as the kernel would register them: KELF, one for each load, and for
     the last @packed loads one together. Of an @older driver it has no names in KELF, the
