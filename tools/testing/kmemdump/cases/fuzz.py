@@ -2,7 +2,8 @@
 """A minute of fuzzing; "make fuzz" does it for longer."""
 
 from harness import fuzz
-from harness.lab import expect
+from harness.lab import Skipped, expect
+from harness.minidump import Core, Minidump, flat
 
 SECONDS = 60 // len(fuzz.TARGETS)
 
@@ -31,3 +32,14 @@ def test_smem(lab):
 
 def test_rawdump(lab):
     _fuzz(lab, "rawdump")
+
+
+def test_firmware(_lab):
+    """The harness' firmware reads tables of a kernel that crashed: nothing may surprise it."""
+    try:
+        from harness import firmware
+    except ImportError:
+        raise Skipped("the harness plays no firmware yet") from None
+    ram = flat(Minidump(Core.small()).ram(), 0x40000000)
+    refused = fuzz.walk(firmware.walk, firmware.Refused, ram, 20000)
+    expect(0 < refused < 20000, "some to be refused", str(refused))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import host
 from .host import CACHE, HERE, Failed, say, step
-from .minidump import Core, Minidump
+from .minidump import Core, Minidump, flat
 
 PACKAGES = ["clang", "libclang-rt-14-dev"]
 # Inputs that were answered wrongly once.
@@ -35,12 +35,9 @@ def _list(md):
 
 
 def _ram(md, **kwargs):
-    ram, base = md.ram(**kwargs), 0x40000000
-    out = bytearray(max(address + len(data) for address, data in ram.items()) - base)
-    for address, data in ram.items():
-        out[address - base:address - base + len(data)] = data
-    smem, cut = md.smem_at - base, md.address["Kslot1"] - base + 33
-    return struct.pack("<II", smem, cut) + out
+    base = 0x40000000
+    return struct.pack("<II", md.smem_at - base, md.address["Kslot1"] + 33 - base) \
+        + flat(md.ram(**kwargs), base)
 
 
 def _minidumps(_lab):
