@@ -161,7 +161,7 @@ static struct slot *add_slot(const struct minidump *md, struct slots *slots, con
 }
 
 /* The section headers of KELF, as far as they stand for pieces of their own. */
-static void slots_by_section(const struct minidump *md, const struct piece *kelf,
+static void slots_by_section(struct minidump *md, const struct piece *kelf,
 			     struct slots *slots)
 {
 	Elf64_Ehdr ehdr = get_ehdr(kelf->data);
@@ -192,7 +192,13 @@ static void slots_by_section(const struct minidump *md, const struct piece *kelf
 		offset = le64toh(shdr.sh_offset);
 		size = le64toh(shdr.sh_size);
 		if (le32toh(shdr.sh_type) == SHT_NULL || le32toh(shdr.sh_type) == SHT_NOBITS ||
-		    !size || (offset < kelf->size && size <= kelf->size - offset))
+		    !size)
+			continue;
+		/* That may be KELF itself. */
+		if (!offset && size != kelf->size)
+			minidump_complain(md, "KELF has %llu bytes, not the %llu it claims",
+					  (unsigned long long)kelf->size, (unsigned long long)size);
+		if (!offset || (offset < kelf->size && size <= kelf->size - offset))
 			continue;
 		name_at = le32toh(shdr.sh_name);
 		name = (const char *)kelf->data + names;

@@ -81,6 +81,9 @@ def _check_forms(lab, core):
 
 def test_forms(lab):
     _check_forms(lab, Core.small())
+    out = lab.reader("log", lab.dumps / "assembled")
+    expect(out == "[    0.000000] one\n[    1.000000] \n[    2.000000] two\n[    2.000000] lines\n",
+           "the log", out)
 
 
 def test_forms_of_a_real_dump(lab):
@@ -185,8 +188,8 @@ def test_missing(lab):
                    and data[at + size:] == whole[at + size:], "all the others")
             info = json.loads(lab.reader("check", "--json", lab.dumps / "assembled", status=1))
             states = {r["name"]: r["state"] for r in info["regions"]}
-            expect(states == {f"test-{i}": "missing" if f"test-{i}" in lost else "ok"
-                              for i in range(6)}, "check to tell which regions are lost", str(info))
+            expect(all((state == "missing") == (region in lost) and state in ("missing", "ok")
+                       for region, state in states.items()) and len(states) == 7, "check to tell which regions are lost", str(info))
 
 
 def test_short_and_long(lab):
@@ -200,7 +203,7 @@ def test_short_and_long(lab):
             expect(re.search(text, out), text, out)
         out = lab.reader("check", lab.dumps / "assembled", status=1)
         expect("test-1: cut, 20 of 68 bytes" in out and "test-4: cut, 10 of 80" in out
-               and "test-5: missing" in out and "regions: 3 of 6" in out, "exact states", out)
+               and "test-5: missing" in out and "regions: 4 of 7" in out, "exact states", out)
 
 
 def test_stray_files(lab):
@@ -259,10 +262,10 @@ def test_bad_kelf(lab):
             (lambda md: _damage_kelf(md, 56, "<H", 0), "KELF has not the 0 program headers"),
             (lambda md: _damage_kelf(md, 56, "<H", 0xffff), "KELF has not the 65535 program"),
             (lambda md: _damage_kelf(md, 56, "<H", 100), "KELF has not the 100 program headers"),
-            (lambda md: _damage_kelf(md, 32, "<Q", 2**64 - 8), "KELF has not the 7 program"),
+            (lambda md: _damage_kelf(md, 32, "<Q", 2**64 - 8), "KELF has not the 8 program"),
             (lambda md: _damage_kelf(md, 60, "<H", 100), "KELF has not the 100 section headers"),
-            (lambda md: _damage_kelf(md, 40, "<Q", 2**64 - 8), "KELF has not the 6 section"),
-            (lambda md: _damage_kelf(md, 62, "<H", 77), "KELF has not the 6 section headers"),
+            (lambda md: _damage_kelf(md, 40, "<Q", 2**64 - 8), "KELF has not the 7 section"),
+            (lambda md: _damage_kelf(md, 62, "<H", 77), "KELF has not the 7 section headers"),
             (lambda md: _damage_kelf(md, md.shdr_at + 64 + 24, "<Q", 2**63), "are not in KELF"),
             (lambda md: _damage_kelf(md, md.section("Kslot1"), "<I", 2**31),
              "section 3 of KELF has no name"),
@@ -286,7 +289,11 @@ def test_bent_kelf(lab):
     out, _ = _from_folder(lab, md, status=1)
     expect("1 program headers claim bytes that no region holds" in out, "a reason", out)
     out = lab.reader("check", lab.dumps / "assembled", status=1)
-    expect("test-1: missing" in out and "regions: 5 of 6" in out, "the others", out)
+    expect("test-1: missing" in out and "regions: 6 of 7" in out, "the others", out)
+    md = Minidump(Core.small())
+    _damage_kelf(md, md.shdr_at + 4, "<IQQQQ", 1, 0, 0, 0, PAGE + 4)
+    out, core = _from_folder(lab, md, status=1)
+    expect("KELF has 4096 bytes, not the 4100 it claims" in out and core == md.elf, "a reason", out)
     md = Minidump(Core.small())
     _damage_kelf(md, md.section("Kslot1") + 24, "<QQ", md.offset["Kslot1"] + 8, 60)
     out, _ = _from_folder(lab, md, status=1)
@@ -308,7 +315,7 @@ def test_bad_rawdump(lab):
 
     for data, reason in (
             (good[:40], "ends inside of its header"),
-            (good[:300], "ends inside of its 5 section headers"),
+            (good[:300], "ends inside of its 6 section headers"),
             (bent(52, "<I", 0), "claims 0 sections, which can't be"),
             (bent(52, "<I", 2**32 - 1), "claims 4294967295 sections, which can't be"),
             (bent(52, "<I", 4000), "ends inside of its 4000 section headers"),

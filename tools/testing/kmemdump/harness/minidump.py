@@ -35,19 +35,61 @@ class Core:
 
     @classmethod
     def small(cls, regions=6, size=64, page=PAGE):
-        """One that fuzzers can handle: @regions of @size bytes and more, in a @page each."""
+        """One that fuzzers can handle: a log, and @regions of @size bytes and more, each in
+        a @page."""
         loads = [(0xffff800000000000 + i * page, 0x40000000 + i * page,
                   (b"region %d " % i * size)[:size + 4 * i]) for i in range(regions)]
-        rows = b"".join(struct.pack("<64s64sIIIIIIIIQQ", b"test-%d" % i, b"kernel", 10 + i, 2, 0, i,
-                                    1, 0, 0, 0, len(data), xxh64(data))
+        names = [b"test-%d" % i for i in range(regions)]
+        at = 0xffff800000000000 + regions * page
+        info, log = small_log(at, [b"one", b"", b"two\nlines"])
+        loads.insert(regions // 2, (at, 0x40000000 + regions * page, log))
+        names.insert(regions // 2, b"log")
+        rows = b"".join(struct.pack("<64s64sIIIIIIIIQQ", names[i], b"kernel", 10 + i, 2, 0, i, 1,
+                                    0, 0, 0, len(data), xxh64(data))
                         for i, (_, _, data) in enumerate(loads))
         rows += b"".join(struct.pack("<QQQII", vaddr, paddr, len(data), 0xffffffff, 0)
                          for vaddr, paddr, data in loads)
-        rows += struct.pack("<IIIIIIII", 0, 0, 77, 0, 1, 1, 0, 0)
-        head = struct.pack("<IIIIIIIIII", 1, 40, 176, regions, 32, regions, 16, 2, 0, 0)
-        notes = note(b"CORE", 1, bytes(392)) * 2
-        notes += note(b"VMCOREINFO", 0, b"OSRELEASE=6.12.0-test\nPAGESIZE=4096\n")
+        rows += struct.pack("<IIII", 0, 0, 77, 0)
+        head = struct.pack("<IIIIIIIIII", 1, 40, 176, len(loads), 32, len(loads), 16, 1, 0, 0)
+        notes = note(b"CORE", 1, bytes(392))
+        notes += note(b"VMCOREINFO", 0, b"OSRELEASE=6.12.0-test\nPAGESIZE=4096\n" + info)
         return cls(183, notes + note(b"KMEMDUMP", 0x4b4d4431, head + rows), loads)
+
+
+def small_log(vaddr, texts):
+    """A printk ring of four records at @vaddr: (what VMCOREINFO says of it, its bytes)."""
+    info = f"SYMBOL(prb)={vaddr:x}\n" + """SIZE(atomic_long_t)=8
+SIZE(printk_ringbuffer)=56
+OFFSET(printk_ringbuffer.desc_ring)=0
+OFFSET(printk_ringbuffer.text_data_ring)=40
+OFFSET(prb_desc_ring.count_bits)=0
+OFFSET(prb_desc_ring.descs)=8
+OFFSET(prb_desc_ring.infos)=16
+OFFSET(prb_desc_ring.head_id)=24
+OFFSET(prb_desc_ring.tail_id)=32
+SIZE(prb_desc)=24
+OFFSET(prb_desc.state_var)=0
+OFFSET(prb_desc.text_blk_lpos)=8
+OFFSET(prb_data_blk_lpos.begin)=0
+OFFSET(prb_data_blk_lpos.next)=8
+SIZE(printk_info)=16
+OFFSET(printk_info.ts_nsec)=0
+OFFSET(printk_info.text_len)=8
+OFFSET(prb_data_ring.size_bits)=0
+OFFSET(prb_data_ring.data)=8
+"""
+    descs, infos, text = b"", b"", b""
+    for number, line in enumerate(texts):
+        block = struct.pack("<Q", number) + line + bytes(-len(line) % 8)
+        lpos = (len(text), len(text) + len(block)) if line else (3, 3)
+        descs += struct.pack("<QQQ", 2 << 62 | number, *lpos)
+        infos += struct.pack("<QHHI", number * 1000000000, len(line), 0, 0)
+        text += block if line else b""
+    at = vaddr + 64
+    head = struct.pack("<QIIQQQQIIQ", vaddr + 8, 2, 0, at, at + 96, len(texts) - 1, 0, 8, 0,
+                       at + 96 + 64)
+    return info.encode(), head.ljust(64, b"\0") + descs.ljust(96, b"\0") \
+        + infos.ljust(64, b"\0") + text.ljust(256, b"\0")
 
 
 def note(name, kind, desc):
