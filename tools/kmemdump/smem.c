@@ -141,28 +141,29 @@ static void ram_close(struct ram *ram)
 	free(ram->bank);
 }
 
-/* Copy SMEM out of RAM; its size. */
-static size_t copy_smem(const struct ram *ram, uint64_t paddr, unsigned char **smem)
+/* The size of SMEM, whose last page has the partition table. */
+static size_t smem_size(const struct ram *ram, uint64_t paddr)
 {
-	unsigned char *data = xmalloc(SMEM_MAX);
-	size_t size = ram_read(ram, paddr, data, SMEM_MAX);
+	unsigned char page[SMEM_PAGE];
 	unsigned int version;
+	size_t pos;
 
-	if (size < SMEM_PAGE)
+	if (ram_read(ram, paddr, page, sizeof(page)) < sizeof(page))
 		die("SMEM at 0x%llx is not in the files of RAM", (unsigned long long)paddr);
-	version = le32_at(data + SMEM_VERSION) >> 16;
-	if (le32_at(data + SMEM_INITIALIZED) != 1)
+	version = le32_at(page + SMEM_VERSION) >> 16;
+	if (le32_at(page + SMEM_INITIALIZED) != 1)
 		die("there is no SMEM at 0x%llx, or no firmware has initialized it",
 		    (unsigned long long)paddr);
 	if (version != GLOBAL_PARTITION)
 		die("SMEM is of version %u: only that of version %u can have a minidump", version,
 		    GLOBAL_PARTITION);
-	for (size_t page = SMEM_PAGE; page + SMEM_PAGE <= size; page += SMEM_PAGE)
-		if (!memcmp(data + page, "$TOC", 4) && le32_at(data + page + PTABLE_VERSION) == 1) {
-			*smem = data;
-			return page + SMEM_PAGE;
-		}
-	die("SMEM has no partition table within %zu bytes", size);
+	for (pos = SMEM_PAGE; pos < SMEM_MAX; pos += SMEM_PAGE) {
+		if (ram_read(ram, paddr + pos, page, sizeof(page)) < sizeof(page))
+			break;
+		if (!memcmp(page, "$TOC", 4) && le32_at(page + PTABLE_VERSION) == 1)
+			return pos + SMEM_PAGE;
+	}
+	die("SMEM has no partition table within %zu bytes", pos);
 }
 
 /* Find the global partition. */
@@ -248,7 +249,9 @@ static uint32_t find_table(struct minidump *md, const struct ram *ram, uint64_t 
 	uint32_t count;
 	size_t size;
 
-	size = copy_smem(ram, paddr, &smem);
+	size = smem_size(ram, paddr);
+	smem = xmalloc(size);
+	ram_read(ram, paddr, smem, size);
 	partition = find_partition(smem, size);
 	item = find_item(&partition, &size);
 	if (size < TOC_HEADER || subsystem >= (size - TOC_HEADER) / SUBSYSTEM_SIZE)
