@@ -13,6 +13,9 @@
 
 #define MAX_ARGS	16
 
+/* Mappings up to this size end where the file does, to the byte. */
+#define EXACT_MAX	(16 << 20)
+
 /* What the program holds. */
 struct held {
 	enum kind { HELD_MEMORY, HELD_MAPPING, HELD_ELF } kind;
@@ -90,17 +93,30 @@ void fuzz_free(void *p)
 	free(p);
 }
 
+/* A mapping has whole pages, and others beside it: memory is what ASan can watch. */
 void *fuzz_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset)
 {
-	void *p = mmap(at, size, prot, flags, fd, offset);
+	void *p;
 
-	if (p != MAP_FAILED)
-		hold(HELD_MAPPING, p, size);
+	if (!size || size > EXACT_MAX) {
+		p = mmap(at, size, prot, flags, fd, offset);
+		if (p != MAP_FAILED)
+			hold(HELD_MAPPING, p, size);
+		return p;
+	}
+	p = calloc(1, size);
+	if (!p || (fd >= 0 && pread(fd, p, size, offset) != (ssize_t)size))
+		abort();
+	hold(HELD_MEMORY, p, size);
 	return p;
 }
 
 int fuzz_munmap(void *p, size_t size)
 {
+	if (size && size <= EXACT_MAX) {
+		fuzz_free(p);
+		return 0;
+	}
 	let_go(HELD_MAPPING, p);
 	return munmap(p, size);
 }
