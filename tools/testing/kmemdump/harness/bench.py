@@ -99,7 +99,8 @@ IMAGE_MAP = 0xffffffff80000000
 
 def _vmcore(path, core, region, iomem):
     """Put headers before RAM in the file @path, such as /proc/vmcore has: the notes of @core,
-    and a PT_LOAD for the kernel image and for each range of RAM. @region is one in the linear map."""
+    and a PT_LOAD for the kernel image and for each range of RAM. @region is one in the
+    linear map."""
     data = core.read_bytes()
     offset, size = struct.unpack_from("<8xQ16xQ", data, 64)
     notes = data[offset:offset + size]
@@ -115,7 +116,8 @@ def _vmcore(path, core, region, iomem):
                        len(loads) + 1, 0, 0, 0)
     head += struct.pack("<IIQQQQQQ", 4, 0, 4096, 0, 0, len(notes), len(notes), 4)
     for vaddr, paddr, size in loads:
-        head += struct.pack("<IIQQQQQQ", 1, 7, (DATA_MIB << 20) + paddr, vaddr, paddr, size, size, 0)
+        head += struct.pack("<IIQQQQQQ", 1, 7, (DATA_MIB << 20) + paddr, vaddr, paddr, size,
+                            size, 0)
     with path.open("r+b") as out:
         out.write(head.ljust(4096, b"\0") + notes)
 
@@ -157,7 +159,8 @@ def size(lab):
             for name, (raw, packed) in _sizes(lab, cpus, memory_mib).items():
                 say(f"{name:28}{raw:>22}{packed:>14}")
     dump = lab.crash_with_full_log("size-log")
-    say(f"\n{'minimal, its log full':28}{lab.elf(dump).stat().st_size:>22}{dump.stat().st_size:>14}")
+    raw, packed = lab.elf(dump).stat().st_size, dump.stat().st_size
+    say(f"\n{'minimal, its log full':28}{raw:>22}{packed:>14}")
 
 
 PARTS = {"registration": registration, "size": size, "panic": panic}
