@@ -9,6 +9,7 @@ import struct
 import subprocess
 
 from harness import host, story
+from harness.full_dump import FullDump
 from harness.guest import initramfs
 from harness.lab import expect
 
@@ -87,6 +88,28 @@ def _hypervisor_dump(lab):
 
 def test_dump_guest_memory(lab):
     _check(lab, *_hypervisor_dump(lab))
+
+
+def test_byte_orders_and_word_sizes(lab):
+    for order in "<>":
+        for long_size in (4, 8):
+            made = FullDump(order, long_size)
+            dump = lab.dumps / "made-full-dump"
+            dump.write_bytes(made.elf)
+            info = json.loads(lab.reader("check", "--json", dump))
+            regions = {r["name"]: r for r in info["regions"]}
+            expect(set(regions) == set(made.regions), "all regions", str(regions))
+            for name, (number, kind, percpu, data, owned) in made.regions.items():
+                want = {"id": number, "size": len(data), "state": "ok",
+                        "class": ("log", "core", "driver", "admin")[kind],
+                        "owner": "a_module" if owned else "kernel",
+                        "percpu_size": len(data) // 2 if percpu else 0}
+                shown = {key: regions[name][key] for key in want}
+                expect(shown == want, f"region {name}, {order}{long_size}: {want}", str(shown))
+                shown = lab.reader("show", "-r", dump, name)
+                expect(shown.encode() == data, f"what is in {name}, {order}{long_size}", shown)
+            shown = lab.reader("show", dump, "percpu@2")
+            expect(shown == "of CPU 2\n", "the part of the second possible CPU", shown)
 
 
 # Offsets in struct kmemdump_index.

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from . import host
+from .full_dump import FullDump
 from .host import CACHE, HERE, Failed, say, step
 from .minidump import Core, Minidump, flat
 
@@ -21,7 +22,8 @@ FOUND = HERE / "fuzz/found"
 
 def _elf(lab):
     # Large inputs make few tries; what stands farther back is memory.
-    return [Minidump(Core.small()).elf, lab.elf(lab.story_dump).read_bytes()[:65536]]
+    return [Minidump(Core.small()).elf, lab.elf(lab.story_dump).read_bytes()[:65536],
+            FullDump().elf]
 
 
 def _record(lab):
