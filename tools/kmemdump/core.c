@@ -188,6 +188,8 @@ size_t loads_flatten(struct load *loads, size_t nr)
 	uint64_t end = 0;
 	size_t out = 0;
 
+	if (!nr)
+		return 0;
 	qsort(loads, nr, sizeof(*loads), cmp_load);
 	for (size_t i = 0; i < nr; i++) {
 		struct load load = loads[i];
@@ -236,11 +238,13 @@ uint64_t core_read(const struct core *core, uint64_t vaddr, void *buf, uint64_t 
 /* The number behind "@key=" in VMCOREINFO. */
 bool core_vmcoreinfo(const struct core *core, const char *key, int base, uint64_t *value)
 {
-	const char *line = (const char *)core->vmcoreinfo.desc;
-	const char *end = line + core->vmcoreinfo.size;
+	const char *line = (const char *)core->vmcoreinfo.desc, *end;
 	size_t key_len = strlen(key);
 
-	while (line && line < end) {
+	if (!line)
+		return false;
+	end = line + core->vmcoreinfo.size;
+	while (line < end) {
 		const char *eol = memchr(line, '\n', end - line);
 		char number[32], *rest;
 
