@@ -127,8 +127,8 @@ def test_usage(lab):
     for args in (("--smem", "1"), ("--smem",), ("--frob", "1", "x"), ("--ram", "x@1", "core"),
                  ("--subsystem", "1", "core", "part"), ("core",)):
         expect("usage" in lab.reader("assemble", *args, status=2), "usage", str(args))
-    expect("not an address" in lab.reader("assemble", "--smem", "x", "--ram", "y@1", "core", status=2),
-           "a clear error")
+    expect("not an address" in lab.reader("assemble", "--smem", "x", "--ram", "y@1", "core",
+                                          status=2), "a clear error")
     expect("not the number" in lab.reader("assemble", "--smem", "1", "--subsystem", "-1", "--ram",
                                           "y@1", "core", status=2), "a clear error")
 
@@ -189,7 +189,8 @@ def test_missing(lab):
             info = json.loads(lab.reader("check", "--json", lab.dumps / "assembled", status=1))
             states = {r["name"]: r["state"] for r in info["regions"]}
             expect(all((state == "missing") == (region in lost) and state in ("missing", "ok")
-                       for region, state in states.items()) and len(states) == 7, "check to tell which regions are lost", str(info))
+                       for region, state in states.items()) and len(states) == 7,
+                   "check to tell which regions are lost", str(info))
 
 
 def test_short_and_long(lab):

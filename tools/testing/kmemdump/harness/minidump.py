@@ -156,7 +156,8 @@ class Minidump:
             SHDR.pack_into(kelf, shdr_at + SHDR.size, 1, SHT_STRTAB, 0, 0, names_at, len(names),
                            0, 0, 1, 0)
             for i, (name, data) in enumerate(self.slots.items()):
-                SHDR.pack_into(kelf, shdr_at + (2 + i) * SHDR.size, names.index(name.encode() + b"\0"),
+                SHDR.pack_into(kelf, shdr_at + (2 + i) * SHDR.size,
+                               names.index(b"\0" + name.encode() + b"\0") + 1,
                                SHT_PROGBITS, 0, 0, offset[name], len(data), 0, 0, 4, 0)
             kelf[names_at:names_at + len(names)] = names
         self.shdr_at, self.offset = shdr_at, offset
