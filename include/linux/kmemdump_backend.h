@@ -4,8 +4,9 @@
  *
  * A *hands-off* backend has ops->add(), ops->remove() and ops->update(): it keeps
  * a table for firmware true while the system runs, and nothing of it has to run
- * at the crash. A *writer* has ops->write(): at panic the core hands it the
- * finished record piece by piece.
+ * at the crash. With ops->image() it also learns the layout of the core image, and
+ * gets the last word if panic code runs. A *writer* has ops->write(): at panic the
+ * core hands it the finished record piece by piece.
  */
 #ifndef _LINUX_KMEMDUMP_BACKEND_H
 #define _LINUX_KMEMDUMP_BACKEND_H
@@ -20,6 +21,7 @@
 #include <uapi/linux/kmemdump.h>
 
 struct kmemdump_backend;
+struct kmemdump_image;
 struct module;
 
 /* Backends that can be attached at once. */
@@ -126,6 +128,10 @@ kmemdump_entry_segments(const struct kmemdump_entry *entry, unsigned int *nr)
  * @update:	@entry has moved: it has other segments than before, of the same
  *		size in all. Any context, also NMI; not two at once for a region.
  *		An error marks the region as not carried
+ * @image:	hands-off, optional: @image is what the core image is to hold. At
+ *		panic, and in process context when kmemdump_refresh_backend() is
+ *		called; kmemdump_image_live() tells which. @image is good until it
+ *		returns
  * @open:	panic: start a record. -EBUSY where an unread one is in the way
  * @write:	panic: append @len bytes, all or nothing. Never called for more
  *		than max_bytes of the backend in all
@@ -140,6 +146,7 @@ struct kmemdump_backend_ops {
 	int	(*add)(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 	void	(*remove)(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 	int	(*update)(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
+	void	(*image)(struct kmemdump_backend *be, const struct kmemdump_image *image);
 	int	(*open)(struct kmemdump_backend *be);
 	int	(*write)(struct kmemdump_backend *be, const void *buf, size_t len);
 	void	(*close)(struct kmemdump_backend *be);
@@ -148,8 +155,8 @@ struct kmemdump_backend_ops {
 /**
  * struct kmemdump_backend - one way across the reset
  * @name:	shown to people and used in boot parameters; unique
- * @ops:	either @add, @remove and @update, or @write with optional @open and
- *		@close
+ * @ops:	either @add, @remove and @update with optional @image, or @write
+ *		with optional @open and @close
  * @max_slots:	hands-off: segments it can carry
  * @max_bytes:	writer: bytes of record it can take. hands-off: bytes of regions
  *		it can carry
@@ -185,7 +192,17 @@ struct kmemdump_backend {
 
 int kmemdump_register_backend(struct kmemdump_backend *be);
 void kmemdump_unregister_backend(struct kmemdump_backend *be);
+void kmemdump_refresh_backend(struct kmemdump_backend *be);
+size_t kmemdump_image_data_size(void);
 int kmemdump_record_probe(const void *buf, size_t size, struct timespec64 *time);
+
+/* For ops->image() */
+bool kmemdump_image_live(const struct kmemdump_image *image);
+u64 kmemdump_image_notes(const struct kmemdump_image *image, u64 *size);
+unsigned int kmemdump_image_nr_loads(const struct kmemdump_image *image);
+u64 kmemdump_image_load(const struct kmemdump_image *image, unsigned int i,
+			struct kmemdump_segment *load);
+void kmemdump_image_read(const struct kmemdump_image *image, u64 offset, void *buf, size_t len);
 
 #else
 

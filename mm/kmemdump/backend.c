@@ -88,8 +88,8 @@ static void free_image(struct rcu_head *rcu)
 }
 
 /*
- * Make room for @nr_regions and @nr_segments in what the panic-time writer
- * works with. Nothing is spent on that while there is no writer.
+ * Make room for @nr_regions and @nr_segments in what is worked with at panic.
+ * Nothing is spent on that while no backend wants it.
  */
 int kmemdump_backends_reserve(struct kmemdump_table *table, unsigned int nr_regions,
 			      unsigned int nr_segments)
@@ -99,7 +99,7 @@ int kmemdump_backends_reserve(struct kmemdump_table *table, unsigned int nr_regi
 
 	lockdep_assert_held(&table->lock);
 
-	if (!table->nr_writers)
+	if (!table->nr_imagers)
 		return 0;
 	if (table->set >= KMEMDUMP_SET_STANDARD)
 		nr_loads += KMEMDUMP_MAX_FOUND;
@@ -436,26 +436,44 @@ static bool backend_valid(const struct kmemdump_backend *be)
 	if (!be || !be->name || !be->name[0] || !be->ops || !be->max_bytes)
 		return false;
 	if (kmemdump_is_writer(be))
-		return !be->ops->add && !be->ops->remove && !be->ops->update;
+		return !be->ops->add && !be->ops->remove && !be->ops->update && !be->ops->image;
 	return be->max_slots && be->ops->add && be->ops->remove && be->ops->update &&
 	       (!be->align || is_power_of_2(be->align));
 }
 
-/* The writer's memory: there from before the first writer until after the last. */
-static int get_stream(struct kmemdump_table *table)
+/*
+ * What is worked with at panic is there from before the first backend that needs it
+ * until after the last. Nobody uses what this takes away before an RCU grace period.
+ */
+static void put_panic_memory(struct kmemdump_table *table, const struct kmemdump_backend *be,
+			     struct kmemdump_stream **stream, struct kmemdump_image **image)
 {
-	int ret;
+	if (kmemdump_is_writer(be) && !--table->nr_writers) {
+		*stream = table->stream;
+		WRITE_ONCE(table->stream, NULL);
+	}
+	if (kmemdump_wants_image(be) && !--table->nr_imagers) {
+		*image = table->image;
+		WRITE_ONCE(table->image, NULL);
+	}
+}
 
-	if (table->nr_writers++)
-		return 0;
+static int get_panic_memory(struct kmemdump_table *table, const struct kmemdump_backend *be)
+{
+	struct kmemdump_stream *stream = NULL;
+	struct kmemdump_image *image = NULL;
+	int ret = 0;
 
-	table->stream = kmemdump_stream_alloc();
-	ret = table->stream ? kmemdump_backends_reserve(table, table->nr_regions,
-							table->nr_segments) : -ENOMEM;
+	if (kmemdump_is_writer(be) && !table->nr_writers++) {
+		table->stream = kmemdump_stream_alloc();
+		ret = table->stream ? 0 : -ENOMEM;
+	}
+	if (kmemdump_wants_image(be) && !table->nr_imagers++ && !ret)
+		ret = kmemdump_backends_reserve(table, table->nr_regions, table->nr_segments);
 	if (ret) {
-		kmemdump_stream_free(table->stream);
-		table->stream = NULL;
-		table->nr_writers--;
+		put_panic_memory(table, be, &stream, &image);
+		kmemdump_stream_free(stream);
+		kvfree(image);
 	}
 	return ret;
 }
@@ -503,11 +521,9 @@ static int attach(struct kmemdump_table *table, struct kmemdump_backend *be)
 			return -EEXIST;
 	if (hweight_long(table->backend_indexes) == KMEMDUMP_MAX_BACKENDS)
 		return -ENOSPC;
-	if (kmemdump_is_writer(be)) {
-		ret = get_stream(table);
-		if (ret)
-			return ret;
-	}
+	ret = get_panic_memory(table, be);
+	if (ret)
+		return ret;
 
 	init_backend(be, ffz(table->backend_indexes));
 	__set_bit(be->index, &table->backend_indexes);
@@ -551,12 +567,7 @@ void kmemdump_detach(struct kmemdump_table *table, struct kmemdump_backend *be)
 	xa_for_each(&table->regions, id, entry)
 		remove_from_backend(be, entry);
 	list_del_rcu(&be->list);
-	if (kmemdump_is_writer(be) && !--table->nr_writers) {
-		stream = table->stream;
-		image = table->image;
-		WRITE_ONCE(table->stream, NULL);
-		WRITE_ONCE(table->image, NULL);
-	}
+	put_panic_memory(table, be, &stream, &image);
 	/* Who walks the backends in a panic, or as a region moves, is done then. */
 	synchronize_rcu();
 	kmemdump_stream_free(stream);
@@ -608,3 +619,26 @@ void kmemdump_unregister_backend(struct kmemdump_backend *be)
 	pr_info("backend %s detached\n", be->name);
 }
 EXPORT_SYMBOL_GPL(kmemdump_unregister_backend);
+
+/**
+ * kmemdump_refresh_backend() - have a backend told the core image as it is now
+ * @be: attached backend with ops->image()
+ *
+ * Calls ops->image() of @be, which describes what @be carries and, as far as they
+ * exist already, the pages that debuggers need besides.
+ *
+ * Context: process context, may sleep. Must not be called from a backend op.
+ */
+void kmemdump_refresh_backend(struct kmemdump_backend *be)
+{
+	struct kmemdump_image *image;
+
+	mutex_lock(&kmemdump_table.lock);
+	image = kmemdump_table.image;
+	/* A panic in between makes it anew. */
+	image->live = true;
+	kmemdump_image_build(image, &kmemdump_table, be, NULL);
+	be->ops->image(be, image);
+	image->live = false;
+	mutex_unlock(&kmemdump_table.lock);
+}

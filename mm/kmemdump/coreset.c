@@ -175,6 +175,20 @@ static void * __init rodata_end(void)
 	return __end_rodata;
 }
 
+/**
+ * kmemdump_image_data_size() - what the standard core set takes of the kernel image
+ *
+ * For who reserves memory before regions are registered.
+ *
+ * Context: any, also before the MMU is on.
+ * Return: bytes, an upper limit.
+ */
+size_t __init kmemdump_image_data_size(void)
+{
+	return (_edata - _sdata) + (__bss_stop - __bss_start) +
+	       ((char *)rodata_end() - __start_rodata);
+}
+
 /*
  * Constants, such as names that debuggers print; without the symbol table, which
  * is the larger part and of which debuggers have a better one.

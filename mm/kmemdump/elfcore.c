@@ -583,7 +583,8 @@ void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *t
 	save_cpus(image, regs);
 
 	xa_for_each(&table->regions, id, entry)
-		if (!be || kmemdump_may_carry(be, entry))
+		if (!be || (kmemdump_is_writer(be) ? kmemdump_may_carry(be, entry) :
+						     kmemdump_carried(entry, be)))
 			add_region(image, entry);
 	if (image->set >= KMEMDUMP_SET_STANDARD) {
 		fill_crash_notes(image);
@@ -892,9 +893,75 @@ static void read_loads(const struct kmemdump_image *image, u64 offset, void *buf
 	}
 }
 
-/*
- * Put the @len bytes of the core image from @offset on into @buf; memory that
- * can't be read, and all behind the end of the image, is zeros.
+/**
+ * kmemdump_image_live() - whether this is the image of a running system
+ * @image: core image
+ *
+ * Context: ops->image() of a backend.
+ * Return: false if the system has crashed and this is what it leaves.
+ */
+bool kmemdump_image_live(const struct kmemdump_image *image)
+{
+	return image->live;
+}
+
+/**
+ * kmemdump_image_notes() - where the ELF notes of a core image are
+ * @image:	core image
+ * @size:	set to the bytes of all notes
+ *
+ * The notes of the CPUs are there only if the image is not a live one.
+ *
+ * Context: ops->image() of a backend.
+ * Return: offset for kmemdump_image_read().
+ */
+u64 kmemdump_image_notes(const struct kmemdump_image *image, u64 *size)
+{
+	*size = image->notes_size;
+	return image->notes_offset;
+}
+
+/**
+ * kmemdump_image_nr_loads() - how many pieces of memory a core image has
+ * @image: core image
+ *
+ * Context: ops->image() of a backend.
+ * Return: the number of pieces.
+ */
+unsigned int kmemdump_image_nr_loads(const struct kmemdump_image *image)
+{
+	return image->nr_loads;
+}
+
+/**
+ * kmemdump_image_load() - where a piece of memory of a core image is
+ * @image:	core image
+ * @i:		which one, less than kmemdump_image_nr_loads(); what matters most is
+ *		first
+ * @load:	set to the addresses and size of it, whole pages
+ *
+ * Context: ops->image() of a backend.
+ * Return: offset of its first byte for kmemdump_image_read().
+ */
+u64 kmemdump_image_load(const struct kmemdump_image *image, unsigned int i,
+			struct kmemdump_segment *load)
+{
+	load->virt_addr = image->loads[i].vaddr;
+	load->phys_addr = image->loads[i].paddr;
+	load->size = load_size(&image->loads[i]);
+	return image->loads[i].offset;
+}
+
+/**
+ * kmemdump_image_read() - read a part of a core image
+ * @image:	core image
+ * @offset:	from where on
+ * @buf:	where to
+ * @len:	bytes to read
+ *
+ * Memory that can't be read, and all behind the end of the image, is zeros.
+ *
+ * Context: any, also NMI: takes no lock. In ops->image() of a backend.
  */
 void kmemdump_image_read(const struct kmemdump_image *image, u64 offset, void *buf, size_t len)
 {

@@ -48,6 +48,7 @@ struct kmemdump_table {
 	unsigned int		nr_regions;
 	unsigned int		nr_segments;
 	unsigned int		nr_writers;
+	unsigned int		nr_imagers;	/* backends that look at the core image */
 	u32			next_id;
 	struct kmemdump_image	*image;
 	struct kmemdump_stream	*stream;
@@ -188,6 +189,11 @@ static inline bool kmemdump_is_writer(const struct kmemdump_backend *be)
 	return be->ops->write;
 }
 
+static inline bool kmemdump_wants_image(const struct kmemdump_backend *be)
+{
+	return be->ops->write || be->ops->image;
+}
+
 /* elfcore.c: the core image, a file that exists only as something to read from */
 
 /* A region as it is at the crash. */
@@ -268,7 +274,6 @@ void kmemdump_image_add(struct kmemdump_image *image, unsigned long addr, size_t
 			enum kmemdump_order order);
 void kmemdump_image_add_tables(struct kmemdump_image *image, unsigned long addr, size_t size,
 			       enum kmemdump_order order);
-void kmemdump_image_read(const struct kmemdump_image *image, u64 offset, void *buf, size_t len);
 
 /* serialize.c */
 

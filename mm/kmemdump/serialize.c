@@ -227,16 +227,26 @@ void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 	struct kmemdump_image *image = smp_load_acquire(&table->image);
 	struct kmemdump_backend *be;
 
-	list_for_each_entry_rcu(be, &table->backends, list, true) {
-		if (!kmemdump_is_writer(be)) {
+	list_for_each_entry_rcu(be, &table->backends, list, true)
+		if (!kmemdump_is_writer(be))
 			report_hands_off(be);
+	if (!image)
+		return;
+
+	/* Anew for each: what we print changes the log and so its checksums. */
+	image->live = false;
+	list_for_each_entry_rcu(be, &table->backends, list, true) {
+		if (!kmemdump_is_writer(be) || !stream)
 			continue;
-		}
-		if (!stream || !image)
-			continue;
-		/* Anew for each: what we print changes the log and so its checksums. */
 		kmemdump_image_build(image, table, be, regs);
 		kmemdump_serialize(be, stream, image);
+	}
+	/* Firmware saves memory as it is in the end, so nothing is printed from here on. */
+	list_for_each_entry_rcu(be, &table->backends, list, true) {
+		if (!be->ops->image)
+			continue;
+		kmemdump_image_build(image, table, be, regs);
+		be->ops->image(be, image);
 	}
 }
 

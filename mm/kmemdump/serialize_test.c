@@ -162,6 +162,53 @@ static void no_room(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, f->writer->nr_closed, 1);
 }
 
+/* A hands-off backend that wants the image gets it, with what it carries, and last. */
+static struct kmemdump_segment told_load;
+static unsigned int nr_told, nr_told_loads;
+static bool told_live;
+
+static void told_image(struct kmemdump_backend *be, const struct kmemdump_image *image)
+{
+	u64 size;
+
+	nr_told++;
+	told_live = kmemdump_image_live(image);
+	nr_told_loads = kmemdump_image_nr_loads(image);
+	if (nr_told_loads)
+		kmemdump_image_load(image, 0, &told_load);
+	if (!kmemdump_image_notes(image, &size) || !size)
+		nr_told_loads = 0;
+}
+
+static void image_for_hands_off(struct kunit *test)
+{
+	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, UINT_MAX);
+	static struct kmemdump_backend_ops ops;
+	struct fixture *f = set_up(test, ROOM);
+	unsigned long data = (unsigned long)f->data & PAGE_MASK;
+
+	ops = *tb->be.ops;
+	ops.image = told_image;
+	tb->be.ops = &ops;
+	nr_told = 0;
+	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, f->table, tb), 0);
+	kmemdump_write_all(f->table, NULL);
+	KUNIT_EXPECT_EQ(test, nr_told, 1);
+	KUNIT_EXPECT_FALSE(test, told_live);
+	KUNIT_EXPECT_GT(test, nr_told_loads, 0);
+	KUNIT_EXPECT_EQ(test, told_load.virt_addr, data);
+	KUNIT_EXPECT_EQ(test, f->writer->nr_closed, 1);
+
+	/* What it does not carry is not for it. */
+	kmemdump_test_detach(tb);
+	tb->add_error = -ENOSPC;
+	KUNIT_ASSERT_EQ(test, kmemdump_attach(f->table, &tb->be), 0);
+	kmemdump_write_all(f->table, NULL);
+	kmemdump_detach(f->table, &tb->be);
+	KUNIT_EXPECT_EQ(test, nr_told, 2);
+	KUNIT_EXPECT_EQ(test, nr_told_loads, 0);
+}
+
 static void unread_record_stays(struct kunit *test)
 {
 	struct fixture *f = set_up(test, ROOM);
@@ -238,6 +285,7 @@ static struct kunit_case serialize_cases[] = {
 	KUNIT_CASE(whole_record),
 	KUNIT_CASE(little_room),
 	KUNIT_CASE(no_room),
+	KUNIT_CASE(image_for_hands_off),
 	KUNIT_CASE(unread_record_stays),
 	KUNIT_CASE(failing_writer),
 	KUNIT_CASE(two_writers),
