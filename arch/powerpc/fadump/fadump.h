@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * kmemdump through firmware: what the files of the backend share.
+ *
+ * The reservation, a few MiB, looks like this:
+ *
+ *	head | slot | slot | CPU state | copies
+ *
+ * The head tells where the rest is. The two slots hold the table, in turns: what
+ * is to be kept, and the ELF notes. CPU state is what firmware saves of the CPUs.
+ * Into the copies go the pages that the reboot would overwrite, below @low_top: by
+ * firmware those that were registered, by panic code others. All other pages stay
+ * where they are, and the next kernel keeps off them.
+ */
+#ifndef _KMEMDUMP_FADUMP_H
+#define _KMEMDUMP_FADUMP_H
+
+#include <linux/init.h>
+#include <linux/mutex.h>
+#include <linux/sizes.h>
+#include <linux/types.h>
+
+struct kmemdump_image;
+
+/* Pages that firmware copies at the crash. */
+
+/* The call takes ten sections; one is the CPU state, one our mark. */
+#define FADUMP_MAX_COPIES	8
+/* QEMU up to 11.1 gets sizes wrong from here on. */
+#define FADUMP_MAX_COPY		(SZ_16M - SZ_64K)
+
+struct fadump_copy {
+	u64	start;
+	u64	size;
+	u64	dest;
+};
+
+struct fadump_copies {
+	unsigned int		nr;
+	u64			total;
+	struct fadump_copy	copy[FADUMP_MAX_COPIES + 1];	/* one for who adds */
+};
+
+/* copies.c */
+int fadump_copies_add(struct fadump_copies *copies, u64 start, u64 end, u64 room);
+void fadump_copies_place(struct fadump_copies *copies, u64 dest);
+bool fadump_copies_cover(const struct fadump_copies *copies, u64 start, u64 end);
+u64 fadump_copies_find(const struct fadump_copies *copies, u64 addr, u64 *len);
+
+/* The table. Only kernels read it, of one byte order and page size. */
+
+#define FADUMP_MAGIC		"KMEMDFAD"	/* eight bytes, no NUL stored */
+#define FADUMP_VERSION		1
+
+enum fadump_state {
+	FADUMP_IDLE,		/* nothing is registered */
+	FADUMP_CHANGING,	/* between taking back and giving a registration */
+	FADUMP_REGISTERED,
+};
+
+/**
+ * struct fadump_head - the start of the reservation
+ * @magic:	%FADUMP_MAGIC
+ * @version:	%FADUMP_VERSION
+ * @page_shift:	of the kernel that wrote the table
+ * @base:	physical address of the reservation, and so of this
+ * @size:	bytes of the reservation
+ * @low_top:	where what the reboot overwrites ends
+ * @slot_size:	bytes of one slot; the first is at @slots
+ * @slots:	offset of the slots in the reservation
+ * @cpus:	offset of the CPU state
+ * @copies:	offset of the copies, which go to the end
+ * @checksum:	XXH64, seed 0, of all the bytes before this member
+ * @state:	enum fadump_state; changes while the system runs
+ * @reserved:	0
+ */
+struct fadump_head {
+	u8	magic[8];
+	u32	version;
+	u32	page_shift;
+	u64	base;
+	u64	size;
+	u64	low_top;
+	u64	slot_size;
+	u64	slots;
+	u64	cpus;
+	u64	copies;
+	u64	checksum;
+	u32	state;
+	u32	reserved;
+};
+
+/* struct fadump_slot.flags */
+#define FADUMP_SLOT_FINAL	0x1	/* written at the crash, with the notes of the CPUs */
+
+/**
+ * struct fadump_slot - one copy of the table: this, the loads, the notes
+ * @magic:	%FADUMP_MAGIC
+ * @seq:	the higher, the newer; never 0
+ * @flags:	%FADUMP_SLOT_FINAL
+ * @nr_loads:	number of struct fadump_load that follow
+ * @notes_size:	bytes of ELF notes that follow the loads
+ * @nr_lost:	pages that should be kept and could not
+ * @checksum:	XXH64, seed 0, of the whole table with this member 0
+ */
+struct fadump_slot {
+	u8	magic[8];
+	u64	seq;
+	u32	flags;
+	u32	nr_loads;
+	u64	notes_size;
+	u64	nr_lost;
+	u64	checksum;
+};
+
+/**
+ * struct fadump_load - memory that is kept, whole pages
+ * @vaddr:	virtual address
+ * @paddr:	physical address
+ * @size:	bytes; 0 if it was lost later
+ * @copy:	where panic code put a copy of it, or 0: it stays where it is, but
+ *		for what is below @low_top, where firmware copies it
+ */
+struct fadump_load {
+	u64	vaddr;
+	u64	paddr;
+	u64	size;
+	u64	copy;
+};
+
+static inline struct fadump_load *fadump_loads(const struct fadump_slot *slot)
+{
+	return (struct fadump_load *)(slot + 1);
+}
+
+static inline void *fadump_notes(const struct fadump_slot *slot)
+{
+	return fadump_loads(slot) + slot->nr_loads;
+}
+
+/* table.c */
+void fadump_head_init(struct fadump_head *head, u64 base, u64 size, u64 low_top, u64 slot_size,
+		      u64 cpus_size);
+const char *fadump_head_check(const struct fadump_head *head, u64 base);
+struct fadump_slot *fadump_slot(const struct fadump_head *head, unsigned int i);
+bool fadump_slot_valid(const struct fadump_head *head, const struct fadump_slot *slot);
+struct fadump_slot *fadump_slot_newest(const struct fadump_head *head);
+void fadump_slot_seal(struct fadump_slot *slot);
+int fadump_table_write(const struct fadump_head *head, const struct kmemdump_image *image,
+		       const struct fadump_copies *copies);
+
+/* The firmware: RTAS now, OPAL could follow. */
+struct fadump_firmware {
+	int (*register_dump)(const struct fadump_head *head, const struct fadump_copies *copies);
+	/* Whatever is registered, that is now; with no lock. */
+	int (*register_at_panic)(const struct fadump_head *head,
+				 const struct fadump_copies *copies);
+	int (*unregister_dump)(void);
+	int (*invalidate)(void);		/* the dump that waits */
+};
+
+extern const struct fadump_firmware fadump_rtas;
+
+/* rtas.c */
+
+#define FADUMP_MAX_SECTIONS	10
+
+/* What the call takes and, after a crash, the device tree gives back. */
+struct fadump_section {
+	__be32	request;
+	__be16	type;
+	__be16	error;
+	__be64	source;
+	__be64	size;
+	__be64	dumped;
+	__be64	dest;
+};
+
+struct fadump_structure {
+	__be32	version;
+	__be16	nr_sections;
+	__be16	status;
+	__be32	first_section;
+	__be32	disk_block_size;
+	__be64	disk_block;
+	__be64	disk_blocks;
+	__be32	disk_path;
+	__be32	max_time;
+	struct fadump_section section[FADUMP_MAX_SECTIONS];
+};
+
+enum fadump_command {
+	FADUMP_REGISTER		= 1,
+	FADUMP_UNREGISTER	= 2,
+	FADUMP_INVALIDATE	= 3,
+};
+
+/* The call itself, which KUnit has a double of. */
+struct fadump_call {
+	int	(*call)(enum fadump_command command, struct fadump_structure *arg, u32 len);
+	void	(*wait)(unsigned int ms);
+};
+
+int fadump_configure(const struct fadump_call *call, enum fadump_command command,
+		     struct fadump_structure *arg, u32 len);
+u32 fadump_structure_fill(struct fadump_structure *arg, const struct fadump_head *head,
+			  const struct fadump_copies *copies);
+u64 fadump_structure_mark(const struct fadump_structure *arg, u32 len);
+unsigned int fadump_structure_read(const struct fadump_structure *arg,
+				   struct fadump_copies *copies);
+bool fadump_structure_has_cpus(const struct fadump_structure *arg);
+
+/* registers.c */
+size_t fadump_cpu_notes(const void *area, size_t size, void *notes, size_t room);
+
+/* reserve.c */
+struct fadump {
+	bool			enabled;	/* by the boot parameter */
+	bool			supported;	/* by firmware, which has no dump of others */
+	bool			registered;
+	bool			waiting;	/* a dump of ours from before the boot */
+	struct fadump_head	*head;		/* the reservation, NULL if there is none */
+	struct fadump_slot	*slot;		/* the table of the dump that waits */
+	struct fadump_copies	copied;		/* by firmware, of the dump that waits */
+	bool			cpus_saved;
+	u64			preserved;	/* bytes kept for it outside of the reservation */
+	u64			low_top;	/* where what this boot has overwritten ends */
+	struct mutex		lock;		/* changes of the registration */
+	const struct fadump_firmware *firmware;
+};
+
+extern struct fadump fadump;
+
+/* backend.c */
+int fadump_attach(void);
+int fadump_register(void);
+int fadump_unregister(void);
+
+/* vmcore.c */
+int fadump_vmcore_init(void);
+int fadump_release(void);
+
+/* sysfs.c */
+int fadump_sysfs_init(void);
+
+#endif /* _KMEMDUMP_FADUMP_H */

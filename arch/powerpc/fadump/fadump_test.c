@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kmemdump through firmware: KUnit tests. The firmware here is a double of the call.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#include <kunit/test.h>
+#include <linux/elfcore.h>
+#include <linux/mm.h>
+#include <linux/sizes.h>
+#include <linux/string.h>
+
+#include "fadump.h"
+
+/* Copies */
+
+static void check_copy(struct kunit *test, const struct fadump_copies *copies, unsigned int i,
+		       u64 start, u64 size)
+{
+	KUNIT_EXPECT_EQ(test, copies->copy[i].start, start);
+	KUNIT_EXPECT_EQ(test, copies->copy[i].size, size);
+}
+
+static void test_copies_join(struct kunit *test)
+{
+	struct fadump_copies copies = {};
+	const u64 room = SZ_16M;
+
+	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, SZ_4M + 5, SZ_4M + 6, room), 0);
+	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, SZ_1M, SZ_1M + PAGE_SIZE, room), 0);
+	KUNIT_ASSERT_EQ(test, copies.nr, 2);
+	check_copy(test, &copies, 0, SZ_1M, PAGE_SIZE);
+	check_copy(test, &copies, 1, SZ_4M, PAGE_SIZE);
+
+	/* Neighbours, and one that is there already. */
+	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, SZ_1M + PAGE_SIZE,
+						SZ_1M + 2 * PAGE_SIZE, room), 0);
+	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, SZ_4M, SZ_4M + 1, room), 0);
+	KUNIT_ASSERT_EQ(test, copies.nr, 2);
+	check_copy(test, &copies, 0, SZ_1M, 2 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, copies.total, 3 * PAGE_SIZE);
+
+	/* Around both. */
+	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, 0, SZ_8M, room), 0);
+	KUNIT_ASSERT_EQ(test, copies.nr, 1);
+	check_copy(test, &copies, 0, 0, SZ_8M);
+}
+
+static void test_copies_are_few(struct kunit *test)
+{
+	struct fadump_copies copies = {};
+	unsigned int i;
+
+	for (i = 0; i < FADUMP_MAX_COPIES; i++)
+		KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, i * SZ_1M,
+							i * SZ_1M + PAGE_SIZE, SZ_16M), 0);
+	KUNIT_EXPECT_EQ(test, copies.nr, FADUMP_MAX_COPIES);
+	/* The gap to the last one is the smallest. */
+	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, 7 * SZ_1M + 2 * PAGE_SIZE,
+						7 * SZ_1M + 3 * PAGE_SIZE, SZ_16M), 0);
+	KUNIT_ASSERT_EQ(test, copies.nr, FADUMP_MAX_COPIES);
+	check_copy(test, &copies, 7, 7 * SZ_1M, 3 * PAGE_SIZE);
+	check_copy(test, &copies, 6, 6 * SZ_1M, PAGE_SIZE);
+}
+
+static void test_copies_room(struct kunit *test)
+{
+	struct fadump_copies copies = {}, before;
+
+	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, 0, SZ_1M, SZ_2M), 0);
+	before = copies;
+	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, SZ_8M, SZ_8M + SZ_1M + 1, SZ_2M), -ENOSPC);
+	KUNIT_EXPECT_MEMEQ(test, &copies, &before, sizeof(copies));
+
+	/* Large ones take several sections each. */
+	memset(&copies, 0, sizeof(copies));
+	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, 0, 8ULL * FADUMP_MAX_COPY, SZ_1G), 0);
+	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, SZ_1G, SZ_1G + 1, SZ_2G), -ENOSPC);
+}
+
+static void test_copies_find(struct kunit *test)
+{
+	struct fadump_copies copies = {};
+	u64 len;
+
+	fadump_copies_add(&copies, SZ_1M, SZ_2M, SZ_16M);
+	fadump_copies_add(&copies, SZ_4M, SZ_8M, SZ_16M);
+	fadump_copies_place(&copies, SZ_1G);
+	KUNIT_EXPECT_EQ(test, fadump_copies_find(&copies, 0, &len), 0);
+	KUNIT_EXPECT_EQ(test, len, SZ_1M);
+	KUNIT_EXPECT_EQ(test, fadump_copies_find(&copies, SZ_4M + 5, &len), SZ_1G + SZ_1M + 5);
+	KUNIT_EXPECT_EQ(test, len, SZ_4M - 5);
+	KUNIT_EXPECT_EQ(test, fadump_copies_find(&copies, SZ_8M, &len), 0);
+	KUNIT_EXPECT_EQ(test, len, U64_MAX);
+	KUNIT_EXPECT_TRUE(test, fadump_copies_cover(&copies, SZ_4M, SZ_8M));
+	KUNIT_EXPECT_FALSE(test, fadump_copies_cover(&copies, SZ_4M, SZ_8M + 1));
+	KUNIT_EXPECT_FALSE(test, fadump_copies_cover(&copies, SZ_2M - 1, SZ_4M + 1));
+}
+
+/* The call */
+
+static int answers[4];
+static unsigned int nr_calls, waited;
+
+static int double_call(enum fadump_command command, struct fadump_structure *arg, u32 len)
+{
+	return answers[min(nr_calls++, ARRAY_SIZE(answers) - 1)];
+}
+
+static void double_wait(unsigned int ms)
+{
+	waited += ms;
+}
+
+static const struct fadump_call firmware_double = {
+	.call	= double_call,
+	.wait	= double_wait,
+};
+
+static int configure(int first, int second)
+{
+	answers[0] = first;
+	answers[1] = second;
+	answers[2] = second;
+	answers[3] = second;
+	nr_calls = 0;
+	waited = 0;
+	return fadump_configure(&firmware_double, FADUMP_REGISTER, NULL, 0);
+}
+
+static void test_status(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, configure(0, 0), 0);
+	KUNIT_EXPECT_EQ(test, configure(-1, 0), -EIO);
+	KUNIT_EXPECT_EQ(test, configure(-3, 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, configure(-9, 0), -EEXIST);
+	KUNIT_EXPECT_EQ(test, configure(-10, 0), -EBUSY);
+	KUNIT_EXPECT_EQ(test, configure(-8, 0), -EIO);
+	/* None of these is worth another try. */
+	KUNIT_EXPECT_EQ(test, nr_calls, 1);
+	KUNIT_EXPECT_EQ(test, waited, 0);
+}
+
+static void test_busy(struct kunit *test)
+{
+	/* -2: busy; 9900 to 9905: 1 ms to 100 s. */
+	KUNIT_EXPECT_EQ(test, configure(-2, 0), 0);
+	KUNIT_EXPECT_EQ(test, nr_calls, 2);
+	KUNIT_EXPECT_EQ(test, configure(9902, -3), -EINVAL);
+	KUNIT_EXPECT_EQ(test, waited, 100);
+	KUNIT_EXPECT_EQ(test, configure(9904, 9904), -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, waited, 60000);
+	KUNIT_EXPECT_EQ(test, configure(-2, -2), -ETIMEDOUT);
+}
+
+/* A reservation in plain memory, as if it were at its own address. */
+#define TEST_SLOT	SZ_64K
+#define TEST_SIZE	(8 * SZ_64K)
+
+static struct fadump_head *make_head(struct kunit *test)
+{
+	struct fadump_head *head = kunit_kzalloc(test, TEST_SIZE + PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, head);
+	head = PTR_ALIGN(head, PAGE_SIZE);
+	fadump_head_init(head, __pa(head), TEST_SIZE, SZ_64M, ALIGN(TEST_SLOT, PAGE_SIZE),
+			 PAGE_SIZE);
+	return head;
+}
+
+static struct fadump_slot *make_slot(struct kunit *test, struct fadump_head *head, unsigned int i,
+				     u64 seq)
+{
+	struct fadump_slot *slot = fadump_slot(head, i);
+
+	*slot = (struct fadump_slot) { .seq = seq, .nr_loads = 2, .notes_size = 20 };
+	memcpy(slot->magic, FADUMP_MAGIC, sizeof(slot->magic));
+	fadump_loads(slot)[0] = (struct fadump_load) {
+		.vaddr = PAGE_OFFSET + SZ_128M, .paddr = SZ_128M, .size = SZ_1M,
+	};
+	fadump_loads(slot)[1] = (struct fadump_load) {
+		.vaddr = PAGE_OFFSET + SZ_1M, .paddr = SZ_1M, .size = PAGE_SIZE,
+		.copy = head->base + head->copies,
+	};
+	memset(fadump_notes(slot), 0x55, 20);
+	fadump_slot_seal(slot);
+	return slot;
+}
+
+static void test_structure(struct kunit *test)
+{
+	struct fadump_head *head = make_head(test);
+	struct fadump_copies copies = {}, found;
+	struct fadump_structure *arg;
+	u32 len;
+
+	arg = kunit_kzalloc(test, sizeof(*arg), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, arg);
+	fadump_copies_add(&copies, 0, SZ_1M, SZ_64M);
+	fadump_copies_add(&copies, SZ_2M, SZ_2M + SZ_16M, SZ_64M);
+	fadump_copies_place(&copies, SZ_1G);
+	len = fadump_structure_fill(arg, head, &copies);
+
+	/* CPUs, mark, one, and a large one in two. */
+	KUNIT_EXPECT_EQ(test, be16_to_cpu(arg->nr_sections), 5);
+	KUNIT_EXPECT_EQ(test, len, 40 + 5 * 40);
+	KUNIT_EXPECT_EQ(test, be32_to_cpu(arg->first_section), 40);
+	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, len), head->base);
+
+	/* Nothing was copied yet. */
+	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &found), 3);
+	KUNIT_EXPECT_FALSE(test, fadump_structure_has_cpus(arg));
+	arg->section[0].dumped = arg->section[0].size;
+	arg->section[2].dumped = arg->section[2].size;
+	arg->section[3].dumped = arg->section[3].size;
+	arg->section[3].error = cpu_to_be16(0x4000);
+	arg->section[4].dumped = cpu_to_be64(PAGE_SIZE + 1);
+	KUNIT_EXPECT_TRUE(test, fadump_structure_has_cpus(arg));
+	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &found), 2);
+	KUNIT_ASSERT_EQ(test, found.nr, 2);
+	check_copy(test, &found, 0, 0, SZ_1M);
+	check_copy(test, &found, 1, SZ_2M + FADUMP_MAX_COPY,
+		   min_t(u64, PAGE_SIZE, SZ_16M - FADUMP_MAX_COPY));
+}
+
+static void test_structure_of_others(struct kunit *test)
+{
+	struct fadump_head *head = make_head(test);
+	struct fadump_copies copies = {};
+	struct fadump_structure *arg;
+	u32 len;
+
+	arg = kunit_kzalloc(test, sizeof(*arg), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, arg);
+	len = fadump_structure_fill(arg, head, &copies);
+	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, len - 1), 0);
+	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, 39), 0);
+	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, 0), 0);
+	arg->section[1].type = cpu_to_be16(0x100);
+	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, len), 0);
+	arg->nr_sections = cpu_to_be16(11);
+	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, sizeof(*arg) + 40), 0);
+	arg->nr_sections = cpu_to_be16(0xffff);
+	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, sizeof(*arg)), 0);
+}
+
+/* The table */
+
+static void test_head(struct kunit *test)
+{
+	struct fadump_head *head = make_head(test), good;
+	unsigned int bit;
+
+	KUNIT_EXPECT_NULL(test, fadump_head_check(head, head->base));
+	KUNIT_EXPECT_NOT_NULL(test, fadump_head_check(head, head->base + PAGE_SIZE));
+	good = *head;
+	for (bit = 0; bit < 8 * offsetof(struct fadump_head, state); bit++) {
+		*head = good;
+		((u8 *)head)[bit / 8] ^= 1 << bit % 8;
+		KUNIT_EXPECT_NOT_NULL_MSG(test, fadump_head_check(head, good.base), "bit %u", bit);
+	}
+	*head = good;
+	head->state = FADUMP_CHANGING;
+	KUNIT_EXPECT_NULL(test, fadump_head_check(head, head->base));
+}
+
+static void test_slots(struct kunit *test)
+{
+	struct fadump_head *head = make_head(test);
+	struct fadump_slot *first, *second;
+
+	KUNIT_EXPECT_NULL(test, fadump_slot_newest(head));
+	first = make_slot(test, head, 0, 7);
+	KUNIT_EXPECT_PTR_EQ(test, fadump_slot_newest(head), first);
+	second = make_slot(test, head, 1, 8);
+	KUNIT_EXPECT_PTR_EQ(test, fadump_slot_newest(head), second);
+
+	/* It was being written when the machine stopped. */
+	second->notes_size++;
+	KUNIT_EXPECT_PTR_EQ(test, fadump_slot_newest(head), first);
+	memset(first, 0, sizeof(*first));
+	KUNIT_EXPECT_NULL(test, fadump_slot_newest(head));
+}
+
+static void test_damaged_slots(struct kunit *test)
+{
+	struct fadump_head *head = make_head(test);
+	struct fadump_slot *slot = make_slot(test, head, 0, 1);
+	size_t size = fadump_notes(slot) - (void *)slot + slot->notes_size;
+	unsigned int bit;
+
+	for (bit = 0; bit < 8 * size; bit++) {
+		((u8 *)slot)[bit / 8] ^= 1 << bit % 8;
+		KUNIT_EXPECT_FALSE_MSG(test, fadump_slot_valid(head, slot), "bit %u", bit);
+		((u8 *)slot)[bit / 8] ^= 1 << bit % 8;
+	}
+	KUNIT_EXPECT_TRUE(test, fadump_slot_valid(head, slot));
+
+	/* Whoever wrote it can make a checksum, too. */
+	slot->nr_loads = U32_MAX;
+	KUNIT_EXPECT_FALSE(test, fadump_slot_valid(head, slot));
+	slot->nr_loads = 2;
+	slot->notes_size = U64_MAX;
+	KUNIT_EXPECT_FALSE(test, fadump_slot_valid(head, slot));
+	slot->notes_size = head->slot_size;
+	KUNIT_EXPECT_FALSE(test, fadump_slot_valid(head, slot));
+}
+
+static void test_bad_loads(struct kunit *test)
+{
+	struct fadump_head *head = make_head(test);
+	struct fadump_load *load;
+	struct fadump_slot *slot;
+	unsigned int i;
+	const struct fadump_load bad[] = {
+		{ .paddr = SZ_128M + 1, .size = PAGE_SIZE },
+		{ .paddr = SZ_128M, .size = PAGE_SIZE + 1 },
+		{ .paddr = -PAGE_SIZE, .size = 2 * PAGE_SIZE },
+		{ .paddr = 0, .size = -PAGE_SIZE },
+		/* What is in the reservation is not what was there at the crash. */
+		{ .paddr = head->base + PAGE_SIZE, .size = PAGE_SIZE },
+		{ .paddr = SZ_1M, .size = PAGE_SIZE, .copy = head->base },
+		{ .paddr = SZ_1M, .size = PAGE_SIZE, .copy = head->base + head->size },
+		{ .paddr = SZ_1M, .size = TEST_SIZE, .copy = head->base + head->copies },
+	};
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		slot = make_slot(test, head, 0, 1);
+		load = &fadump_loads(slot)[1];
+		*load = bad[i];
+		fadump_slot_seal(slot);
+		KUNIT_EXPECT_FALSE_MSG(test, fadump_slot_valid(head, slot), "load %u", i);
+	}
+}
+
+/* Registers */
+
+struct area {
+	u8	magic[8];
+	__be32	version;
+	__be32	offset;
+	__be32	nr_cpus;
+	struct {
+		char	name[8];
+		__be64	value;
+	} __packed entry[8];
+} __packed;
+
+static void set_entry(struct area *area, unsigned int i, const char *name, u64 value)
+{
+	memset(area->entry[i].name, 0, sizeof(area->entry[i].name));
+	memcpy(area->entry[i].name, name, strlen(name));
+	area->entry[i].value = cpu_to_be64(value);
+}
+
+static void test_registers(struct kunit *test)
+{
+	struct area *area = kunit_kzalloc(test, sizeof(*area), GFP_KERNEL);
+	size_t room = SZ_4K, size, one;
+	struct elf_prstatus *prstatus;
+	void *notes = kunit_kzalloc(test, room, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, area);
+	KUNIT_ASSERT_NOT_NULL(test, notes);
+	memcpy(area->magic, "REGSAVE", 8);
+	area->offset = cpu_to_be32(offsetof(struct area, nr_cpus));
+	set_entry(area, 0, "CPUSTRT", 0);
+	set_entry(area, 1, "GPR01", 0x1111);
+	set_entry(area, 2, "NIA", 0x2222);
+	set_entry(area, 3, "CPUEND", 0);
+	set_entry(area, 4, "CPUSTRT", 1);
+	set_entry(area, 5, "GPR99", 1);
+	set_entry(area, 6, "VRSAVE", 1);
+	set_entry(area, 7, "CPUEND", 1);
+
+	size = fadump_cpu_notes(area, sizeof(*area), notes, room);
+	one = size / 2;
+	KUNIT_EXPECT_GT(test, one, sizeof(*prstatus));
+	prstatus = notes + sizeof(struct elf_note) + 8;
+	KUNIT_EXPECT_EQ(test, prstatus->pr_reg[1], 0x1111);
+	KUNIT_EXPECT_EQ(test, prstatus->pr_reg[PT_NIP], 0x2222);
+
+	/* Cut off: those that are whole count. */
+	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, sizeof(*area) - 1, notes, room), one);
+	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, sizeof(*area), notes, one), one);
+	set_entry(area, 3, "CPUSTRT", 0);
+	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, sizeof(*area), notes, room), one);
+	set_entry(area, 0, "GPR00", 0);
+	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, sizeof(*area), notes, room), 0);
+
+	area->offset = cpu_to_be32(U32_MAX);
+	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, sizeof(*area), notes, room), 0);
+	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, 8, notes, room), 0);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(test_copies_join),
+	KUNIT_CASE(test_copies_are_few),
+	KUNIT_CASE(test_copies_room),
+	KUNIT_CASE(test_copies_find),
+	KUNIT_CASE(test_status),
+	KUNIT_CASE(test_busy),
+	KUNIT_CASE(test_structure),
+	KUNIT_CASE(test_structure_of_others),
+	KUNIT_CASE(test_head),
+	KUNIT_CASE(test_slots),
+	KUNIT_CASE(test_damaged_slots),
+	KUNIT_CASE(test_bad_loads),
+	KUNIT_CASE(test_registers),
+	{}
+};
+
+static struct kunit_suite suite = {
+	.name		= "kmemdump-fadump",
+	.test_cases	= cases,
+};
+
+kunit_test_suite(suite);

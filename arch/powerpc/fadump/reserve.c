@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kmemdump through firmware: the memory that must not be handed out.
+ *
+ * That is done before the first allocation, in real mode: of a dump that waits the
+ * pages that it names, else the reservation for the next one.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#define pr_fmt(fmt) "kmemdump: fadump: " fmt
+
+#include <linux/init.h>
+#include <linux/kernel.h>
+#include <linux/kmemdump_backend.h>
+#include <linux/libfdt.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+#include <linux/of.h>
+#include <linux/of_fdt.h>
+#include <linux/string.h>
+
+#include <asm/kmemdump.h>
+#include <asm/sections.h>
+
+#include "fadump.h"
+
+/* Below, loaders and firmware put what they like. */
+#define LOADER_TOP	(SZ_512M + SZ_256M)
+/* SLOF works in that much below 2 GiB, or below the end of less memory. */
+#define SLOF_TOP	SZ_2G
+#define SLOF_SIZE	(40 * SZ_1M)
+
+struct fadump fadump = {
+	.lock		= __MUTEX_INITIALIZER(fadump.lock),
+	.firmware	= &fadump_rtas,
+};
+
+static bool mainline __initdata;
+static u64 wanted_size __initdata;
+static u64 cpus_size __initdata;
+static u64 head_addr __initdata;
+/* The device tree's may move. */
+static struct fadump_structure dump __initdata;
+
+/* kmemdump.fadump=on[,SIZE] */
+static int __init parse_fadump(char *text)
+{
+	if (!text)
+		return -EINVAL;
+	fadump.enabled = !strncmp(text, "on", 2) && (!text[2] || text[2] == ',');
+	wanted_size = fadump.enabled && text[2] ? memparse(text + 3, NULL) : 0;
+	if (!fadump.enabled && strcmp(text, "off"))
+		pr_warn("kmemdump.fadump=%s: neither on nor off\n", text);
+	return 0;
+}
+early_param("kmemdump.fadump", parse_fadump);
+
+#ifdef CONFIG_FA_DUMP
+/* Who asks for all memory gets all memory. */
+static int __init parse_mainline(char *text)
+{
+	mainline = text && (!strncmp(text, "on", 2) || !strncmp(text, "nocma", 5));
+	return 0;
+}
+early_param("fadump", parse_mainline);
+#endif
+
+/**
+ * kmemdump_fadump_waiting() - whether there is a dump of kmemdump from before the boot
+ *
+ * Context: any, from the scan of the device tree on.
+ * Return: true until the dump is released.
+ */
+bool kmemdump_fadump_waiting(void)
+{
+	return fadump.waiting;
+}
+
+/**
+ * kmemdump_fadump_in_charge() - whether the dump service of the firmware is kmemdump's
+ *
+ * Nobody else may register with it then.
+ *
+ * Context: any, once the boot parameters are parsed.
+ * Return: true if it was asked for and mainline's FADump was not, or if a dump of
+ * kmemdump waits.
+ */
+bool kmemdump_fadump_in_charge(void)
+{
+	return fadump.enabled || fadump.waiting;
+}
+
+/**
+ * kmemdump_fadump_scan() - look at what the device tree says of dumps
+ * @rtas_node: the node /rtas of the flat device tree
+ *
+ * Context: early boot.
+ * Return: true if a dump waits that is one of kmemdump, which nobody else may touch.
+ */
+bool __init kmemdump_fadump_scan(unsigned long rtas_node)
+{
+	const __be32 *sizes;
+	const void *prop;
+	int len;
+
+	if (!of_get_flat_dt_prop(rtas_node, "ibm,configure-kernel-dump", NULL))
+		return false;
+	fadump.supported = true;
+
+	/* Triples: type, and size in two cells. */
+	sizes = of_get_flat_dt_prop(rtas_node, "ibm,configure-kernel-dump-sizes", &len);
+	for (; sizes && len >= 3 * (int)sizeof(*sizes); sizes += 3, len -= 3 * sizeof(*sizes))
+		if (be32_to_cpu(sizes[0]) == 1)
+			cpus_size = of_read_number(sizes + 1, 2);
+
+	prop = of_get_flat_dt_prop(rtas_node, "ibm,kernel-dump", &len);
+	if (!prop)
+		return false;
+	memcpy(&dump, prop, min_t(size_t, len, sizeof(dump)));
+	head_addr = fadump_structure_mark(&dump, min_t(size_t, len, sizeof(dump)));
+	fadump.waiting = head_addr;
+	/* If it is somebody else's, so is the service. */
+	fadump.supported = fadump.waiting;
+	return fadump.waiting;
+}
+
+static int __init find_rtas(unsigned long node, const char *name, int depth, void *data)
+{
+	if (depth != 1 || strcmp(name, "rtas"))
+		return 0;
+	kmemdump_fadump_scan(node);
+	return 1;
+}
+
+/* The dump that waits */
+
+/*
+ * Somebody has memory of @load already, so it is overwritten. Keep what is before
+ * that or, if that is nothing, what is behind.
+ */
+static void __init clip_load(struct fadump_slot *slot, struct fadump_load *load)
+{
+	const struct memblock_region *region;
+	u64 end = load->paddr + load->size, before = load->size;
+
+	for_each_reserved_mem_region(region) {
+		u64 start = max_t(u64, region->base, load->paddr);
+		u64 stop = min_t(u64, region->base + region->size, end);
+
+		if (start >= stop)
+			continue;
+		if (start == load->paddr) {
+			u64 gone = min(ALIGN(stop, PAGE_SIZE) - load->paddr, load->size);
+
+			load->vaddr += gone;
+			load->paddr += gone;
+			load->size -= gone;
+		} else {
+			load->size = ALIGN_DOWN(start, PAGE_SIZE) - load->paddr;
+		}
+		end = load->paddr + load->size;
+	}
+	slot->nr_lost += (before - load->size) >> PAGE_SHIFT;
+}
+
+static bool __init stays(const struct fadump_head *head, const struct fadump_load *load)
+{
+	return load->size && !load->copy && load->paddr >= head->low_top;
+}
+
+/* Keep the pages that @slot names and that are where they were. */
+static void __init keep_pages(const struct fadump_head *head, struct fadump_slot *slot)
+{
+	struct fadump_load *loads = fadump_loads(slot);
+	u64 lost = slot->nr_lost;
+	phys_addr_t limit;
+	unsigned int i;
+
+	for (i = 0; i < slot->nr_loads; i++) {
+		if (!stays(head, &loads[i]))
+			continue;
+		clip_load(slot, &loads[i]);
+		if (!memblock_is_region_memory(loads[i].paddr, loads[i].size ?: 1)) {
+			slot->nr_lost += loads[i].size >> PAGE_SHIFT;
+			loads[i].size = 0;
+		}
+	}
+
+	/* If memblock needs a larger list meanwhile, then from below what we keep. */
+	limit = memblock_get_current_limit();
+	memblock_set_current_limit(min_t(u64, limit, head->low_top));
+	memblock_reserve(head->base, head->size);
+	for (i = 0; i < slot->nr_loads; i++) {
+		if (!stays(head, &loads[i]))
+			continue;
+		if (memblock_reserve(loads[i].paddr, loads[i].size)) {
+			slot->nr_lost += loads[i].size >> PAGE_SHIFT;
+			loads[i].size = 0;
+		}
+		fadump.preserved += loads[i].size;
+	}
+	memblock_set_current_limit(limit);
+
+	/* It has to be good for another boot, too. */
+	if (slot->nr_lost != lost)
+		fadump_slot_seal(slot);
+}
+
+static void __init keep_dump(void)
+{
+	struct fadump_head *head = __va(head_addr);
+	const char *why = NULL;
+	unsigned int nr_bad;
+
+	if (!PAGE_ALIGNED(head_addr) || !memblock_is_region_memory(head_addr, PAGE_SIZE))
+		why = "not in memory";
+	else
+		why = fadump_head_check(head, head_addr);
+	if (!why && !memblock_is_region_memory(head->base, head->size))
+		why = "not in memory";
+	if (!why && memblock_is_region_reserved(head->base, head->size))
+		why = "in memory that something else is in now";
+	if (why) {
+		pr_err("a dump waits, but can't be read: its head is %s\n", why);
+		return;
+	}
+
+	fadump.head = head;
+	fadump.slot = fadump_slot_newest(head);
+	if (!fadump.slot) {
+		pr_err("a dump waits, but can't be read: both copies of its table are damaged\n");
+		memblock_reserve(head->base, head->size);
+		return;
+	}
+	keep_pages(head, fadump.slot);
+	nr_bad = fadump_structure_read(&dump, &fadump.copied);
+	if (nr_bad)
+		pr_err("firmware failed to copy %u parts of the dump\n", nr_bad);
+	fadump.cpus_saved = fadump_structure_has_cpus(&dump);
+	pr_info("a dump waits; kept for it: %llu KiB, and %llu KiB of reservation\n",
+		fadump.preserved >> 10, head->size >> 10);
+}
+
+/* The reservation for the next dump */
+
+/* Where all ends that this boot has put into low memory; the next one will, too. */
+static u64 __init find_low_top(void)
+{
+	const struct memblock_region *region;
+	/* A loader has it elsewhere first, and the end of its neighbour is not known. */
+	u64 top = SZ_4M + 2ULL * (u64)__pa(_end);
+
+	for_each_reserved_mem_region(region)
+		if (region->base + region->size <= SZ_512M)
+			top = max_t(u64, top, region->base + region->size);
+	return ALIGN(top + SZ_16M, SZ_1M);
+}
+
+static u64 __init find_room(u64 size)
+{
+	u64 end = memblock_end_of_DRAM(), addr;
+	u64 top = min_t(u64, end, SLOF_TOP) - SLOF_SIZE;
+
+	/* Low, where memory is not removed from. */
+	addr = memblock_phys_alloc_range(size, SZ_1M, LOADER_TOP, min_t(u64, top, SZ_1G));
+	return addr ?: memblock_phys_alloc_range(size, SZ_1M, LOADER_TOP, top);
+}
+
+static void __init reserve_area(void)
+{
+	u64 ram = memblock_phys_mem_size(), slot_size, cpus, size, addr;
+	struct fadump_head *old;
+
+	/* Threads of a CPU may not be in what firmware says. */
+	cpus = ALIGN(2 * cpus_size + SZ_64K, PAGE_SIZE);
+	slot_size = ALIGN(SZ_1M + ram / SZ_128K, PAGE_SIZE);
+	size = PAGE_SIZE + 2 * slot_size + cpus;
+	if (!wanted_size)
+		wanted_size = size + kmemdump_image_data_size() + SZ_8M + ram / SZ_128K;
+	wanted_size = ALIGN(wanted_size, SZ_1M);
+	if (wanted_size < size + SZ_1M) {
+		pr_err("%llu MiB are too few for a reservation, it takes %llu MiB at least\n",
+		       wanted_size / SZ_1M, ALIGN(size + SZ_1M, SZ_1M) / SZ_1M);
+		return;
+	}
+	addr = find_room(wanted_size);
+	if (!addr) {
+		pr_err("there is no room for a reservation of %llu MiB from 768 MiB on\n",
+		       wanted_size / SZ_1M);
+		return;
+	}
+
+	old = __va(addr);
+	if (!fadump_head_check(old, addr) && old->state == FADUMP_CHANGING)
+		pr_warn("the last kernel died while its registration changed: there is no dump\n");
+	fadump.head = old;
+	fadump_head_init(fadump.head, addr, wanted_size, fadump.low_top, slot_size, cpus);
+	pr_info("reserved %llu MiB at %#llx (of %llu MiB RAM); the reboot overwrites what is below %llu MiB\n",
+		wanted_size / SZ_1M, addr, ram / SZ_1M, fadump.low_top / SZ_1M);
+}
+
+/**
+ * kmemdump_fadump_reserve() - reserve memory for dumps
+ *
+ * Context: early boot, when memblock knows what is in use and may grow, before
+ * the first allocation.
+ */
+void __init kmemdump_fadump_reserve(void)
+{
+	of_scan_flat_dt(find_rtas, NULL);
+	fadump.low_top = find_low_top();
+	if (fadump.waiting) {
+		keep_dump();
+		if (mainline)
+			pr_warn("fadump=on has no effect in this boot: a dump of kmemdump waits\n");
+		return;
+	}
+	if (fadump.enabled && mainline) {
+		pr_info("FADump of all memory is asked for, too, and goes first\n");
+		fadump.enabled = false;
+	}
+	if (fadump.enabled && !fadump.supported) {
+		pr_err("firmware has no dump service, or a dump of somebody else waits\n");
+		fadump.enabled = false;
+	}
+	if (fadump.enabled)
+		reserve_area();
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kmemdump through firmware: the RTAS call "ibm,configure-kernel-dump" of PAPR.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#define pr_fmt(fmt) "kmemdump: fadump: " fmt
+
+#include <linux/delay.h>
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/nmi.h>
+#include <linux/string.h>
+
+#include <asm/rtas.h>
+
+#include "fadump.h"
+
+#define SECTION_REQUEST		1	/* have firmware copy it */
+#define SECTION_CPUS		0x0001
+#define SECTION_MEMORY		0x0011
+/* OS-defined; firmware hands it back as it is. It tells where the head is. */
+#define SECTION_MARK		0x4b4d
+
+/* The most that mainline waits, too. */
+#define MAX_WAIT_MS		60000
+
+static u32 structure_size(unsigned int nr_sections)
+{
+	return offsetof(struct fadump_structure, section) +
+	       nr_sections * sizeof(struct fadump_section);
+}
+
+static struct fadump_section *add_section(struct fadump_structure *arg, u16 type, u64 source,
+					  u64 size, u64 dest)
+{
+	u16 nr = be16_to_cpu(arg->nr_sections);
+
+	arg->section[nr] = (struct fadump_section) {
+		.request	= cpu_to_be32(SECTION_REQUEST),
+		.type		= cpu_to_be16(type),
+		.source		= cpu_to_be64(source),
+		.size		= cpu_to_be64(size),
+		.dest		= cpu_to_be64(dest),
+	};
+	arg->nr_sections = cpu_to_be16(nr + 1);
+	return &arg->section[nr];
+}
+
+/* Make what the call takes. Returns its size, which has to be exact. */
+u32 fadump_structure_fill(struct fadump_structure *arg, const struct fadump_head *head,
+			  const struct fadump_copies *copies)
+{
+	unsigned int i;
+
+	*arg = (struct fadump_structure) {
+		.version	= cpu_to_be32(1),
+		.first_section	= cpu_to_be32(offsetof(struct fadump_structure, section)),
+	};
+	add_section(arg, SECTION_CPUS, 0, head->copies - head->cpus, head->base + head->cpus);
+	add_section(arg, SECTION_MARK, head->base, PAGE_SIZE, head->base);
+	for (i = 0; i < copies->nr; i++) {
+		const struct fadump_copy *copy = &copies->copy[i];
+		u64 done, size;
+
+		for (done = 0; done < copy->size; done += size) {
+			size = min_t(u64, copy->size - done, FADUMP_MAX_COPY);
+			add_section(arg, SECTION_MEMORY, copy->start + done, size,
+				    copy->dest + done);
+		}
+	}
+	return structure_size(be16_to_cpu(arg->nr_sections));
+}
+
+/*
+ * Whether @arg, @len bytes that the device tree has of a dump that waits, is of a
+ * dump of ours: then where the head is, else 0.
+ */
+u64 fadump_structure_mark(const struct fadump_structure *arg, u32 len)
+{
+	unsigned int i, nr;
+
+	if (len < structure_size(0))
+		return 0;
+	nr = be16_to_cpu(arg->nr_sections);
+	if (nr > FADUMP_MAX_SECTIONS || len < structure_size(nr))
+		return 0;
+	for (i = 0; i < nr; i++)
+		if (be16_to_cpu(arg->section[i].type) == SECTION_MARK)
+			return be64_to_cpu(arg->section[i].dest);
+	return 0;
+}
+
+/*
+ * Read from @arg what firmware copied. What it failed to copy is not in @copies;
+ * returns the number of such sections.
+ */
+unsigned int fadump_structure_read(const struct fadump_structure *arg,
+				   struct fadump_copies *copies)
+{
+	unsigned int i, nr_bad = 0;
+
+	memset(copies, 0, sizeof(*copies));
+	for (i = 0; i < be16_to_cpu(arg->nr_sections); i++) {
+		const struct fadump_section *section = &arg->section[i];
+		u64 size = be64_to_cpu(section->size), dumped = be64_to_cpu(section->dumped);
+
+		if (be16_to_cpu(section->type) != SECTION_MEMORY)
+			continue;
+		if (section->error || dumped != size)
+			nr_bad++;
+		if (section->error || copies->nr == FADUMP_MAX_COPIES)
+			continue;
+		copies->copy[copies->nr++] = (struct fadump_copy) {
+			.start	= be64_to_cpu(section->source),
+			.size	= ALIGN_DOWN(min(size, dumped), PAGE_SIZE),
+			.dest	= be64_to_cpu(section->dest),
+		};
+	}
+	return nr_bad;
+}
+
+/* Whether firmware saved the CPUs, as far as it says. */
+bool fadump_structure_has_cpus(const struct fadump_structure *arg)
+{
+	unsigned int i;
+
+	for (i = 0; i < be16_to_cpu(arg->nr_sections); i++)
+		if (be16_to_cpu(arg->section[i].type) == SECTION_CPUS)
+			return !arg->section[i].error && arg->section[i].dumped;
+	return false;
+}
+
+/*
+ * Make the call, again and again while firmware says that it takes longer, but no
+ * longer than a minute. Returns 0 or what errno comes next to the status.
+ */
+int fadump_configure(const struct fadump_call *call, enum fadump_command command,
+		     struct fadump_structure *arg, u32 len)
+{
+	unsigned int waited = 0, ms;
+	int status;
+
+	for (;;) {
+		status = call->call(command, arg, len);
+		ms = rtas_busy_delay_time(status);
+		if (!ms)
+			break;
+		if (waited >= MAX_WAIT_MS)
+			return -ETIMEDOUT;
+		waited += ms;
+		call->wait(ms);
+	}
+	switch (status) {
+	case 0:
+		return 0;
+	case -3:
+		return -EINVAL;
+	case -9:
+		return -EEXIST;
+	case -10:
+		return -EBUSY;
+	default:
+		return -EIO;
+	}
+}
+
+static int rtas_configure(enum fadump_command command, struct fadump_structure *arg, u32 len)
+{
+	return rtas_call(rtas_function_token(RTAS_FN_IBM_CONFIGURE_KERNEL_DUMP), 3, 1, NULL,
+			 command, (u32)__pa(arg), len);
+}
+
+static void rtas_wait(unsigned int ms)
+{
+	msleep(ms);
+}
+
+static const struct fadump_call rtas_calls = {
+	.call	= rtas_configure,
+	.wait	= rtas_wait,
+};
+
+/* What the calls take is static: in the image, firmware can reach it. */
+static int rtas_register(const struct fadump_head *head, const struct fadump_copies *copies)
+{
+	static struct fadump_structure arg;
+	u32 len = fadump_structure_fill(&arg, head, copies);
+
+	return fadump_configure(&rtas_calls, FADUMP_REGISTER, &arg, len);
+}
+
+/* No lock: a CPU that is stopped may hold it. */
+static int rtas_configure_at_panic(enum fadump_command command, struct fadump_structure *arg,
+				   u32 len)
+{
+	static struct rtas_args args;
+
+	rtas_call_unlocked(&args, rtas_function_token(RTAS_FN_IBM_CONFIGURE_KERNEL_DUMP), 3, 1,
+			   command, (u32)__pa(arg), len);
+	return (s32)be32_to_cpu(args.rets[0]);
+}
+
+static void rtas_wait_at_panic(unsigned int ms)
+{
+	touch_nmi_watchdog();
+	mdelay(ms);
+}
+
+static const struct fadump_call rtas_calls_at_panic = {
+	.call	= rtas_configure_at_panic,
+	.wait	= rtas_wait_at_panic,
+};
+
+static int rtas_register_at_panic(const struct fadump_head *head,
+				  const struct fadump_copies *copies)
+{
+	static struct fadump_structure arg;
+	u32 len = fadump_structure_fill(&arg, head, copies);
+
+	fadump_configure(&rtas_calls_at_panic, FADUMP_UNREGISTER, &arg, sizeof(arg));
+	return fadump_configure(&rtas_calls_at_panic, FADUMP_REGISTER, &arg, len);
+}
+
+static int rtas_unregister(void)
+{
+	static struct fadump_structure none;
+
+	return fadump_configure(&rtas_calls, FADUMP_UNREGISTER, &none, sizeof(none));
+}
+
+static int rtas_invalidate(void)
+{
+	static struct fadump_structure none;
+
+	return fadump_configure(&rtas_calls, FADUMP_INVALIDATE, &none, sizeof(none));
+}
+
+const struct fadump_firmware fadump_rtas = {
+	.register_dump		= rtas_register,
+	.register_at_panic	= rtas_register_at_panic,
+	.unregister_dump	= rtas_unregister,
+	.invalidate		= rtas_invalidate,
+};
