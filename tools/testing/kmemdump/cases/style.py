@@ -63,12 +63,13 @@ def test_w1_and_sparse(lab):
 
 def test_w1_and_sparse_on_ppc64le(lab):
     """Not fs/pstore: sparse warns of the pristine platform.c there."""
-    _compile_all(lab.other("ppc64le-ramoops").kernel, "mm/kmemdump/", "samples/kmemdump/")
+    _compile_all(lab.other("ppc64le-ramoops").kernel, "mm/kmemdump/", "samples/kmemdump/",
+                 "arch/powerpc/fadump/")
 
 
 def test_kernel_doc(lab):
     files = [f for f in _files((".c", ".h"))
-             if f.startswith(("include/", "mm/", "fs/")) and "_test" not in f]
+             if f.startswith(("arch/", "include/", "mm/", "fs/")) and "_test" not in f]
     proc = subprocess.run([str(lab.tree.linux / "scripts/kernel-doc"), "-none", "-Wall", *files],
                           cwd=REPO, capture_output=True, text=True)
     expect(not proc.stderr.strip() and proc.returncode == 0, "no complaint of kernel-doc",

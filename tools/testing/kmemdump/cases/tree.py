@@ -78,6 +78,7 @@ def test_footprint(lab):
     known = re.compile(r"Documentation/|MAINTAINERS$|(fs|include/linux)/pstore|lib/Kconfig\.debug$|"
                        r"mm/Makefile$|samples/|include/asm-generic/vmlinux\.lds\.h$|"
                        r"include/linux/module\.h$|kernel/module/main\.c$|"
-                       r"arch/(x86|powerpc)/kernel/smp\.c$")
+                       r"arch/(x86|powerpc)/kernel/smp\.c$|arch/powerpc/(Kbuild|Kconfig|"
+                       r"kernel/(prom|fadump)\.c|include/asm/fadump\.h)$")
     others = [name for name in lab.tree.touched() if not known.match(name)]
     expect(not others, "no other file touched", str(others))

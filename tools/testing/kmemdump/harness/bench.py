@@ -163,7 +163,33 @@ def size(lab):
     say(f"\n{'minimal, its log full':28}{raw:>22}{packed:>14}")
 
 
-PARTS = {"registration": registration, "size": size, "panic": panic}
+def _fadump(lab, append):
+    """Crash a pseries guest, and save its dump to the disk: what was reserved, the bytes of
+    the dump, and the instructions from the panic until it is saved."""
+    with lab.guest(area=None, append=append, cpus=1, memory_mib=2048, disk_mib=2200, icount=True,
+                   timeout=900) as guest:
+        reserved = int(guest.run("cat /sys/kernel/fadump/mem_reserved"))
+        start = guest.qmp("query-replay")["icount"]
+        guest.crash(timeout=900)
+        guest.run("dmesg -n 1")
+        size = int(guest.run("stat -c %s /proc/vmcore"))
+        guest.run("dd if=/proc/vmcore of=/dev/vda bs=1M && sync", timeout=3600)
+        return reserved, size, guest.qmp("query-replay")["icount"] - start
+
+
+def fadump(lab):
+    """Dumps through the firmware of IBM Power: FADump of all memory, and ours."""
+    there = lab.other("ppc64le-fadump")
+    rows = {"FADump": _fadump(there, "fadump=on"), "kmemdump": _fadump(there, "")}
+    say(f"{'2 GiB of RAM':15}{'reserved':>14}{'dump':>14}{'from panic to saved dump':>28}")
+    for name, row in rows.items():
+        say(f"{name:15}" + "".join(f"{n:>{w},}" for n, w in zip(row, (14, 14, 28))))
+    say(f"{'ratio':15}" + "".join(f"{a / b:>{w}.1f}" for a, b, w in
+                                  zip(*rows.values(), (14, 14, 28))))
+    say("in bytes, and in instructions (QEMU -icount)")
+
+
+PARTS = {"registration": registration, "size": size, "panic": panic, "fadump": fadump}
 
 
 def run(lab, parts):

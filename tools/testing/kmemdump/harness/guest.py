@@ -48,7 +48,7 @@ def initramfs(kernel, work, files):
 
 def _dtb(board, cpus, memory_mib, work):
     """QEMU's own device tree of the machine, with that of the board laid on it."""
-    qemu = [*board.qemu, "-m", str(memory_mib), "-smp", f"sockets={cpus}", "-object",
+    qemu = [*host.from_testing(board.qemu), "-m", str(memory_mib), "-smp", f"sockets={cpus}", "-object",
             f"memory-backend-ram,id=ram,size={memory_mib}M", "-display", "none"]
     qemu[qemu.index("-machine") + 1] += f",dumpdtb={work / 'machine.dtb'}"
     subprocess.run(qemu, check=True, capture_output=True)
@@ -77,7 +77,7 @@ class Guest:
         with self.disk.open("wb") as out:
             out.truncate(disk_mib << 20)
         initrd = initramfs(kernel, self.work, files or {})
-        self.cmd = [*board.qemu, "-m", str(memory_mib), "-smp", f"sockets={cpus or board.cpus}",
+        self.cmd = [*host.from_testing(board.qemu), "-m", str(memory_mib), "-smp", f"sockets={cpus or board.cpus}",
                     "-object", f"memory-backend-file,id=ram,size={memory_mib}M,"
                                f"mem-path={self.work / 'ram'},share=on",
                     "-kernel", str(kernel.image), "-initrd", str(initrd),

@@ -96,7 +96,7 @@ def install(packages):
           *missing], "apt-install", env=env)
 
 
-TESTING_PACKAGES = "crash gdb-multiarch makedumpfile python3-drgn"
+TESTING_PACKAGES = "crash gdb-multiarch makedumpfile python3-drgn qemu-system-ppc"
 
 
 def _unpacked(name, title, *options):
@@ -120,6 +120,17 @@ def testing_root():
     return _unpacked("testing-root", "making a Debian testing root for crash and others",
                      "--variant=minbase",
                      "--include=" + TESTING_PACKAGES.replace(" ", ","))
+
+
+def from_testing(cmd):
+    """@cmd, with its program from the testing root if that has "testing:" before its name."""
+    program, *args = cmd
+    if not program.startswith("testing:"):
+        return cmd
+    root = testing_root()
+    return [str(root / "usr/lib64/ld-linux-x86-64.so.2"), "--library-path",
+            f"{root}/usr/lib/x86_64-linux-gnu", str(root / "usr/bin" / program.split(":")[1]),
+            "-L", str(root / "usr/share/qemu"), *args]
 
 
 def with_libraries(program):

@@ -7,6 +7,7 @@
  * Copyright (C) 2026 the kmemdump authors
  */
 #include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/irq_work.h>
 #include <linux/kmemdump.h>
@@ -20,6 +21,10 @@
 #include <linux/smp.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
+
+#ifdef CONFIG_PPC_PSERIES
+#include <asm/rtas.h>
+#endif
 
 static char *mode = "";
 module_param(mode, charp, 0);
@@ -278,6 +283,37 @@ static void crash_nested_oops(void)
 	crash_nested();
 }
 
+/* mode=firmware: no panic. The other CPUs hang, and this one has firmware end it all. */
+
+#ifdef CONFIG_PPC_PSERIES
+static void hang_cpu(void *unused)
+{
+	hang();
+}
+
+static void crash_firmware(void)
+{
+	static const char text[] = "kmemdump test: the end";
+	/* Firmware takes physical addresses of 32 bits. */
+	char *buf = (char *)__get_free_page(GFP_KERNEL | GFP_DMA);
+
+	if (!buf)
+		return;
+	strscpy(buf, text, sizeof(text));
+	pr_emerg("kmemdump test: firmware ends the system\n");
+	smp_call_function(hang_cpu, NULL, 0);
+	local_irq_disable();
+	mdelay(200);
+	rtas_call(rtas_function_token(RTAS_FN_IBM_OS_TERM), 1, 1, NULL, (u32)__pa(buf));
+	pr_emerg("kmemdump test: firmware did not end the system\n");
+	hang();
+}
+#else
+static void crash_firmware(void)
+{
+}
+#endif
+
 static const struct {
 	const char *name;
 	void (*crash)(void);
@@ -290,6 +326,7 @@ static const struct {
 	{ "self_detach", crash_self_detach },
 	{ "nested", crash_nested },
 	{ "nested_oops", crash_nested_oops },
+	{ "firmware", crash_firmware },
 };
 
 static int crash_now(const char *name, const struct kernel_param *unused)

@@ -1,0 +1,433 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Dumps through the firmware of IBM Power, as QEMU's pseries machine has it."""
+
+import hashlib
+import re
+import struct
+import subprocess
+
+from harness import host, story
+from harness.lab import expect
+
+BOARD = "ppc64le-fadump"
+PANIC = "Kernel panic - not syncing: sysrq triggered crash"
+FILES = "/sys/kernel/fadump"
+PAGE = 1 << 16
+MIB = 1 << 20
+
+
+def _guest(lab, append="", **kwargs):
+    there = lab.other(BOARD)
+    return there, there.guest(area=None, append=append, timeout=300, **kwargs)
+
+
+def _settle(guest):
+    """Changes reach firmware within a second."""
+    guest.run("sleep 3")
+
+
+def _waits(console):
+    """What the new boot says of the dump."""
+    expect("a dump waits" in console, "a dump", console[-12000:])
+    boot = console[console.index("a dump waits"):]
+    expect("in /proc/vmcore" in boot, "the dump in /proc/vmcore", boot[:3000])
+    return boot
+
+
+def _save(lab, guest, name):
+    """Save the dump as people do, and fetch it."""
+    guest.run("mkdir -p /tmp/crash && cp /proc/vmcore /tmp/crash/vmcore")
+    folder = guest.fetch("/tmp/crash", lab.dumps / name)
+    guest.run("rm -r /tmp/crash")
+    return folder / "vmcore"
+
+
+def _release(guest):
+    guest.run("echo 1 > /sys/kernel/fadump_release_mem")
+    expect(guest.run("ls /proc/vmcore 2>/dev/null", check=False) == "", "no /proc/vmcore")
+
+
+def _set_append(guest, append):
+    """The command line of the next boot."""
+    guest.qmp("qom-set", path="/machine", property="append", value=append)
+
+
+def _reservation(guest):
+    match = re.search(r"reserved (\d+) MiB at (0x[0-9a-f]+)", guest.text)
+    expect(match, "the reservation in the log", guest.text[:3000])
+    return int(match[2], 16), int(match[1]) * MIB
+
+
+def _free_kib(guest):
+    return int(re.search(r"Mem:\s+(\d+)", guest.run("free"))[1])
+
+
+def test_story(lab):
+    """Registered, crashed, saved, found, opened, released; and once more."""
+    there, guest = _guest(lab)
+    with guest:
+        total = _free_kib(guest)
+        for turn in (1, 2):
+            expect(guest.run("cat /sys/kernel/fadump_enabled") == "1\n", "it is enabled")
+            guest.run("insmod kmemdump_test.ko; echo 1 > /sys/kernel/fadump_registered")
+            expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "it is registered")
+            boot = _waits(guest.crash(timeout=300))
+            expect("are not there" not in boot, "all of it", boot)
+            expect(guest.run("cat /sys/kernel/fadump_registered") == "0\n", "not registered")
+            guest.run("echo 1 > /sys/kernel/fadump_registered 2>/dev/null && exit 1 || true")
+            dump = _save(lab, guest, f"fadump-story-{turn}")
+
+            expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
+            expect(PANIC in lab.reader("log", dump), "the log")
+            check = lab.reader("check", dump)
+            expect("22 of 22 whole" in check, "all regions", check)
+            out = host.crash(there.kernel.vmlinux, dump, ("sys", "bt -a", "ps"), debian="ppc64el")
+            expect(f'PANIC: "{PANIC}"' in out and "sysrq_handle_crash" in out and
+                   re.search(r"init$", out, re.M) and "read error" not in out,
+                   "stock crash to open it", out[-3000:])
+            _release(guest)
+            expect(_free_kib(guest) == total, "all memory again", guest.run("free"))
+
+
+def _places(guest):
+    """What the module registered where: name -> hash."""
+    out = guest.run("insmod kmemdump_places.ko; dmesg | grep kmemdump_places")
+    low, high = (int(a, 16) for a in re.search(r"lowest page (\S+), highest (\S+)", out).groups())
+    expect(low < 64 * MIB, "a page below 64 MiB", out)
+    return dict(re.findall(r"place (\w+) ([0-9a-f]{16})", out)), high
+
+
+def _hash(data):
+    total = 0xcbf29ce484222325
+    for byte in data:
+        total = (total ^ byte) * 0x100000001b3 & (1 << 64) - 1
+    return f"{total:016x}"
+
+
+def _check_places(lab, dump, places):
+    expect(len(places) == 6, "six places", str(places))
+    for name, want in places.items():
+        raw = subprocess.run([lab.reader_path, "show", "-r", dump, name], capture_output=True)
+        expect(raw.returncode == 0 and _hash(raw.stdout) == want, f"the bytes of {name}",
+               raw.stderr.decode())
+
+
+def _crash_with_places(lab, name, **kwargs):
+    _, guest = _guest(lab, **kwargs)
+    with guest:
+        places, high = _places(guest)
+        _settle(guest)
+        boot = _waits(guest.crash(timeout=300))
+        dump = _save(lab, guest, name)
+    _check_places(lab, dump, places)
+    return dump, boot, high
+
+
+def test_places(lab):
+    """All kinds of memory, byte for byte."""
+    _, _, high = _crash_with_places(lab, "fadump-places")
+    expect(high > (2048 - 64) * MIB, "a page at the top of RAM", hex(high))
+
+
+def test_one_cpu_and_1_gib(lab):
+    _crash_with_places(lab, "fadump-small", cpus=1, memory_mib=1024)
+
+
+def test_four_cpus_and_4_gib(lab):
+    dump, _, high = _crash_with_places(lab, "fadump-large", cpus=4, memory_mib=4096)
+    expect(high > 2048 * MIB, "a page above 2 GiB", hex(high))
+    readelf = subprocess.run(["readelf", "-n", dump], capture_output=True, text=True).stdout
+    expect(readelf.count("NT_PRSTATUS") == 4, "registers of four CPUs", readelf)
+
+
+def test_hash_mmu(lab):
+    _crash_with_places(lab, "fadump-hash", append="disable_radix")
+
+
+def test_hands_off(lab):
+    """No panic: other CPUs hang with interrupts off, and firmware ends the system."""
+    there, guest = _guest(lab)
+    with guest:
+        places, _ = _places(guest)
+        guest.run("insmod kmemdump_test.ko")
+        _settle(guest)
+        start = len(guest.text)
+        guest.send("insmod kmemdump_crash.ko mode=firmware")
+        guest._wait_boot(start, 300)
+        boot = guest.text[start:]
+        expect("Kernel panic" not in boot, "no panic", boot[:3000])
+        expect("no panic code has run" in _waits(boot), "the new kernel to see that", boot[:3000])
+        dump = _save(lab, guest, "fadump-hands-off")
+    _check_places(lab, dump, places)
+    expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
+    readelf = subprocess.run(["readelf", "-n", dump], capture_output=True, text=True).stdout
+    expect(readelf.count("NT_PRSTATUS") == 2, "what firmware saved of both CPUs", readelf)
+    expect("firmware ends the system" in lab.reader("log", dump), "the log")
+    out = host.crash(there.kernel.vmlinux, dump, ("log",), "--minimal", debian="ppc64el")
+    expect("firmware ends the system" in out, "stock crash to show the log", out[-3000:])
+
+
+def test_storm(lab):
+    """Three CPUs register, move and unregister regions while the fourth panics."""
+    _, guest = _guest(lab, cpus=4)
+    with guest:
+        for turn in range(3):
+            guest.run("sleep 2")
+            console = guest.crash(f"insmod kmemdump_storm.ko delay_us={9000 * turn}", timeout=300)
+            expect(re.search(r"in the storm, after \d+ rounds, \d+ moves, result 0\b", console),
+                   "a storm without errors", console[:5000])
+            _waits(console)
+            dump = _save(lab, guest, f"fadump-storm-{turn}")
+            check = lab.reader("check", dump)
+            expect("checksums verified" in check, "a whole dump", check)
+            names = [line.split()[-1] for line in lab.reader("list", dump).splitlines()[1:]]
+            expect({f"stable-{i}" for i in range(50)} <= set(names), "what was there all the time",
+                   "\n".join(names))
+            _release(guest)
+            guest.run("echo 1 > /sys/kernel/fadump_registered")
+
+
+def test_changes(lab):
+    """What is registered later is there, what was unregistered is not."""
+    _, guest = _guest(lab)
+    with guest:
+        guest.run("insmod kmemdump_test.ko; sleep 3; rmmod kmemdump_test")
+        places, _ = _places(guest)
+        _settle(guest)
+        _waits(guest.crash(timeout=300))
+        dump = _save(lab, guest, "fadump-changes")
+    _check_places(lab, dump, places)
+    expect("my_critical_data" not in lab.reader("list", dump), "not the one that went")
+
+
+def test_crash_while_the_registration_changes(lab):
+    """One CPU does nothing but change it."""
+    _, guest = _guest(lab)
+    with guest:
+        for _ in range(3):
+            guest.run("insmod kmemdump_test.ko; echo 1 > /sys/kernel/fadump_registered")
+            guest.run("(while :; do echo 1 > /sys/kernel/fadump_registered; done) & sleep 2")
+            _waits(guest.crash(timeout=120))
+            dump = _save(lab, guest, "fadump-window")
+            expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
+            _release(guest)
+
+
+# Offset in the head of the reservation, and what stands there between the two calls.
+STATE, CHANGING = 80, 1
+
+
+def test_end_while_the_registration_changes(lab):
+    """With no panic code to finish it there is no dump, and the next kernel says so."""
+    _, guest = _guest(lab)
+    with guest:
+        base, _ = _reservation(guest)
+        guest.run("echo 0 > /sys/kernel/fadump_registered")
+        with guest.ram() as ram:
+            ram[base + STATE] = CHANGING
+        start = len(guest.text)
+        guest.qmp("system_reset")
+        guest._wait_boot(start, 300)
+        boot = guest.text[start:]
+        expect("the last kernel died while its registration changed" in boot and
+               "a dump waits" not in boot, "a clear word", boot[:3000])
+
+
+def test_unsaved_dump_survives(lab):
+    """A crash and a restart of the kernel that has the dump cost nothing of it."""
+    _, guest = _guest(lab)
+    with guest:
+        guest.run("insmod kmemdump_test.ko")
+        _settle(guest)
+        _waits(guest.crash(timeout=300))
+        first = hashlib.sha256(_save(lab, guest, "fadump-first").read_bytes()).digest()
+        _waits(guest.crash(timeout=300))
+        start = len(guest.text)
+        guest.reboot(timeout=300)
+        _waits(guest.text[start:])
+        again = hashlib.sha256(_save(lab, guest, "fadump-again").read_bytes()).digest()
+        expect(first == again, "the same dump, byte for byte")
+        _release(guest)
+
+
+# Offsets in the head and in a slot of the reservation.
+SLOT_SIZE, SLOTS, SEQ = 40, 48, 8
+
+
+def _slots(ram, base):
+    """Where the slots are, the one that counts first."""
+    size, first = struct.unpack_from("<QQ", ram, base + SLOT_SIZE)
+    places = [base + first, base + first + size]
+    return sorted(places, key=lambda at: -struct.unpack_from("<Q", ram, at + SEQ)[0])
+
+
+def _reboot_with(guest, change):
+    """Change what the dump left in RAM, and boot again; what the new boot says."""
+    with guest.ram() as ram:
+        change(ram)
+    start = len(guest.text)
+    guest.reboot(timeout=300)
+    return guest.text[start:]
+
+
+def _flip(at):
+    def change(ram):
+        ram[at] ^= 4
+    return change
+
+
+def test_damaged_table(lab):
+    """Bits flip in what the next kernel reads."""
+    _, guest = _guest(lab)
+    with guest:
+        base, _ = _reservation(guest)
+        guest.run("insmod kmemdump_test.ko")
+        _settle(guest)
+        guest.crash(timeout=300)
+        with guest.ram() as ram:
+            newest, older = _slots(ram, base)
+
+        # There is the one from before the crash.
+        boot = _waits(_reboot_with(guest, _flip(newest + 200)))
+        expect("no panic code has run" in boot, "the older table", boot[:1000])
+        dump = _save(lab, guest, "fadump-damaged")
+        expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
+
+        boot = _reboot_with(guest, _flip(older + 100))
+        expect("both copies of its table are damaged" in boot, "a clear word", boot[:3000])
+        boot = _reboot_with(guest, _flip(base + 30))
+        expect("its head is damaged" in boot, "a clear word", boot[:3000])
+        guest.run("insmod kmemdump_test.ko")
+        _release(guest)
+
+        # What comes next is none the worse.
+        guest.reboot(timeout=300)
+        guest.run("insmod kmemdump_test.ko")
+        _settle(guest)
+        _waits(guest.crash(timeout=300))
+        dump = _save(lab, guest, "fadump-after-damage")
+    expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
+
+
+def test_no_room(lab):
+    _, guest = _guest(lab, memory_mib=512)
+    with guest:
+        expect("there is no room for a reservation" in guest.text, "a reason", guest.text[:3000])
+        out = guest.run(f"cat {FILES}/registered {FILES}/mem_reserved; "
+                        f"echo 1 > {FILES}/registered", check=False)
+        expect(out.startswith("0\n0\n") and "No such device" in out, "an error", out)
+
+
+def test_size(lab):
+    _, guest = _guest(lab, append="kmemdump.fadump=on,24M")
+    with guest:
+        expect(_reservation(guest)[1] == 24 * MIB, "the size that was asked for")
+        expect(guest.run(f"cat {FILES}/mem_reserved") == f"{24 * MIB}\n", "it in sysfs")
+    _, guest = _guest(lab, append="kmemdump.fadump=on,1M")
+    with guest:
+        expect("1 MiB are too few" in guest.text, "a reason", guest.text[:3000])
+
+
+def test_files(lab):
+    """The files behave as mainline's."""
+    _, guest = _guest(lab)
+    with guest:
+        size = _reservation(guest)[1]
+        expect(size <= 16 * MIB, "16 MiB at most", str(size))
+        expect(guest.run(f"cd {FILES}; cat enabled registered mem_reserved") == f"1\n1\n{size}\n",
+               "enabled, registered, and the size")
+        guest.run("echo 0 > /sys/kernel/fadump_registered")
+        expect(guest.run("cat /sys/kernel/fadump_registered") == "0\n", "unregistered")
+        for text in ("2", "x"):
+            out = guest.run(f"echo {text} > {FILES}/registered", check=False)
+            expect("Invalid argument" in out, "EINVAL", out)
+        expect("release_mem" not in guest.run(f"ls {FILES}"), "nothing to release")
+
+        # Nobody has it: the firmware does not know of a dump.
+        console = guest.crash(timeout=300)
+        expect("this crash is NOT saved" in console and "a dump waits" not in console,
+               "that there is none", console[-3000:])
+
+
+def test_before_registration(lab):
+    _, guest = _guest(lab, append="initcall_blacklist=fadump_late_init")
+    with guest:
+        console = guest.crash(timeout=300)
+        expect("a dump waits" not in console, "no dump", console[-3000:])
+
+
+def test_mainline(lab):
+    """With fadump=on mainline has the service, and its dump of all memory has the regions."""
+    _, guest = _guest(lab, append="fadump=on", memory_mib=1024, disk_mib=1200)
+    with guest:
+        expect("rtas fadump: Registration is successful!" in guest.text, "mainline registered",
+               guest.text[:3000])
+        expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "the file says so")
+        guest.run("insmod kmemdump_test.ko")
+        console = guest.crash(timeout=300)
+        expect("fadump: Firmware-assisted dump is active" in console and
+               "a dump waits" not in console, "a dump of mainline", console[-3000:])
+        # Messages would get between the prompt and the answer.
+        guest.run("dmesg -n 1")
+        dump = guest.fetch_file("/proc/vmcore", lab.dumps / "fadump-mainline")
+        guest.run("echo 1 > /sys/kernel/fadump_release_mem")
+        guest.run("echo 1 > /sys/kernel/fadump_registered")
+    expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
+    dump.unlink()
+
+
+def test_owners(lab):
+    """Who has the service changes from boot to boot."""
+    there, guest = _guest(lab)
+    both = f"{there.kernel.board.append} fadump=on"
+    with guest:
+        ours = there.kernel.board.append
+
+        # A restart out of order leaves our registration; mainline has its own in the end.
+        _set_append(guest, both)
+        start = len(guest.text)
+        guest.send("echo b > /proc/sysrq-trigger")
+        guest._wait_boot(start, 300)
+        boot = guest.text[start:]
+        expect("rtas fadump: Registration is successful!" in boot and "Already" not in boot,
+               "mainline registered anew", boot[:3000])
+
+        # The other way round.
+        _set_append(guest, ours)
+        start = len(guest.text)
+        guest.send("echo b > /proc/sysrq-trigger")
+        guest._wait_boot(start, 300)
+        expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "ours registered",
+               guest.text[start:])
+
+        # Our dump waits where mainline is asked for.
+        guest.run("insmod kmemdump_test.ko")
+        _settle(guest)
+        _set_append(guest, both)
+        console = guest.crash(timeout=300)
+        boot = _waits(console)
+        expect("fadump=on has no effect in this boot" in boot and "Updated cmdline" not in boot,
+               "mainline to stay out", boot[:3000])
+        expect(guest.run("cat /proc/cmdline").split() == both.split(), "the command line as given")
+        dump = _save(lab, guest, "fadump-owners")
+        _release(guest)
+        start = len(guest.text)
+        guest.reboot(timeout=300)
+        expect("rtas fadump: Registration is successful!" in guest.text[start:], "mainline's turn",
+               guest.text[start:][:3000])
+    expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
+
+
+def test_not_switched_on(lab):
+    """A boot that does not ask for dumps still keeps the one that waits."""
+    there, guest = _guest(lab)
+    with guest:
+        guest.run("insmod kmemdump_test.ko")
+        _settle(guest)
+        _set_append(guest, there.kernel.board.append.replace("kmemdump.fadump=on", ""))
+        _waits(guest.crash(timeout=300))
+        expect(guest.run("cat /sys/kernel/fadump_enabled") == "0\n", "it is off")
+        dump = _save(lab, guest, "fadump-off")
+        _release(guest)
+        expect(guest.run(f"cat {FILES}/mem_reserved") == "0\n", "nothing is reserved")
+    expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
