@@ -5,8 +5,10 @@
  * A *hands-off* backend has ops->add(), ops->remove() and ops->update(): it keeps
  * a table for firmware true while the system runs, and nothing of it has to run
  * at the crash. With ops->image() it also learns the layout of the core image, and
- * gets the last word if panic code runs. A *writer* has ops->write(): at panic the
- * core hands it the finished record piece by piece.
+ * gets the last word if panic code runs. If all that it has is a table of memory
+ * ranges, it has ops->publish() instead of all these: then the core lays out the ELF
+ * core as such ranges. A *writer* has ops->write(): at panic the core hands it the
+ * finished record piece by piece.
  */
 #ifndef _LINUX_KMEMDUMP_BACKEND_H
 #define _LINUX_KMEMDUMP_BACKEND_H
@@ -120,6 +122,30 @@ kmemdump_entry_segments(const struct kmemdump_entry *entry, unsigned int *nr)
 	return entry->segments + copy * entry->max_segments;
 }
 
+/* Bytes of the name of a slot, with its NUL. */
+#define KMEMDUMP_SLOT_NAME	13
+
+/* Tables that a backend with ops->publish() needs memory for; the last one is for panic. */
+#define KMEMDUMP_SLOT_COPIES	3
+
+/**
+ * struct kmemdump_slot - a range of memory that firmware is to save
+ * @name:	unique in its table, also if case does not matter; "K" and then
+ *		letters, digits and "_". The first one, and only that, starts with
+ *		"KELF"
+ * @phys_addr:	physical address, page-aligned; unique in its table
+ * @size:	bytes, whole pages
+ *
+ * The ranges of a table, one after the other, are the core image: the first one
+ * holds ELF header, program headers, notes and section headers, and each other
+ * one is a PT_LOAD.
+ */
+struct kmemdump_slot {
+	char		name[KMEMDUMP_SLOT_NAME];
+	phys_addr_t	phys_addr;
+	u64		size;
+};
+
 /**
  * struct kmemdump_backend_ops - what a backend can do
  * @add:	carry @entry from now on. Process context, may sleep. An error
@@ -132,6 +158,12 @@ kmemdump_entry_segments(const struct kmemdump_entry *entry, unsigned int *nr)
  *		panic, and in process context when kmemdump_refresh_backend() is
  *		called; kmemdump_image_live() tells which. @image is good until it
  *		returns
+ * @publish:	have firmware save these @nr slots, 1 + max_slots at most, instead of
+ *		those before; at any instant it has to find either these or those.
+ *		None if @nr is 0: then nothing may point to memory of ours. The table
+ *		number @copy, below %KMEMDUMP_SLOT_COPIES, is not the one that firmware
+ *		finds now. Any context, also NMI; never two at once, but in a panic one
+ *		may never have come to its end
  * @open:	panic: start a record. -EBUSY where an unread one is in the way
  * @write:	panic: append @len bytes, all or nothing. Never called for more
  *		than max_bytes of the backend in all
@@ -147,6 +179,8 @@ struct kmemdump_backend_ops {
 	void	(*remove)(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 	int	(*update)(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 	void	(*image)(struct kmemdump_backend *be, const struct kmemdump_image *image);
+	void	(*publish)(struct kmemdump_backend *be, unsigned int copy,
+			   const struct kmemdump_slot *slots, unsigned int nr);
 	int	(*open)(struct kmemdump_backend *be);
 	int	(*write)(struct kmemdump_backend *be, const void *buf, size_t len);
 	void	(*close)(struct kmemdump_backend *be);
@@ -155,14 +189,17 @@ struct kmemdump_backend_ops {
 /**
  * struct kmemdump_backend - one way across the reset
  * @name:	shown to people and used in boot parameters; unique
- * @ops:	either @add, @remove and @update with optional @image, or @write
- *		with optional @open and @close
- * @max_slots:	hands-off: segments it can carry
+ * @ops:	either @add, @remove and @update with optional @image, or @publish, or
+ *		@write with optional @open and @close
+ * @max_slots:	hands-off: segments it can carry; with @publish that is slots besides
+ *		the first one
  * @max_bytes:	writer: bytes of record it can take. hands-off: bytes of regions
  *		it can carry
  * @align:	hands-off: segments have to start and end at multiples of this,
  *		a power of two; 0: anywhere
  * @max_name:	hands-off: characters of the longest name it can keep; 0: any
+ * @staging_size: with @publish: bytes to set aside for what is put together at
+ *		panic. The core lowers it if there is not so much
  */
 struct kmemdump_backend {
 	const char				*name;
@@ -171,8 +208,10 @@ struct kmemdump_backend {
 	u64					max_bytes;
 	unsigned int				align;
 	unsigned int				max_name;
+	size_t					staging_size;
 
 	/* private: */
+	struct kmemdump_slots			*slots;
 	struct list_head			list;
 	unsigned int				index;
 	u32					classes;	/* bits: what it may carry */

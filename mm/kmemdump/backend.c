@@ -159,7 +159,10 @@ static void tell_move(struct kmemdump_backend *be, struct kmemdump_entry *entry)
 
 	if (be->align && !segments_aligned(entry, be->align))
 		ret = -EINVAL;
-	ret = ret ?: be->ops->update(be, entry);
+	if (!ret && kmemdump_has_slots(be))
+		kmemdump_slots_update(be);
+	else if (!ret)
+		ret = be->ops->update(be, entry);
 	if (!!ret == kmemdump_stale(entry, be))
 		return;
 	change_bit(be->index + KMEMDUMP_BIT_STALE, &entry->state);
@@ -170,7 +173,8 @@ static void tell_move(struct kmemdump_backend *be, struct kmemdump_entry *entry)
 /* Tell @be of @entry. It may have moved since it had @version, and may do so now. */
 static int tell(struct kmemdump_backend *be, struct kmemdump_entry *entry, unsigned int version)
 {
-	int ret = be->ops->add(be, entry);
+	int ret = kmemdump_has_slots(be) ? kmemdump_slots_add(be, entry) :
+					   be->ops->add(be, entry);
 
 	if (ret)
 		return ret < 0 ? ret : -EINVAL;
@@ -194,7 +198,10 @@ static void untell(struct kmemdump_backend *be, struct kmemdump_entry *entry)
 		atomic_dec(&be->nr_stale);
 	kmemdump_unlock_entry(entry);
 
-	be->ops->remove(be, entry);
+	if (kmemdump_has_slots(be))
+		kmemdump_slots_remove(be, entry);
+	else
+		be->ops->remove(be, entry);
 	be->used_slots[entry->rank] -= entry->max_segments;
 	be->used_bytes[entry->rank] -= kmemdump_entry_size(entry);
 }
@@ -361,9 +368,12 @@ static void add_to_backend(struct kmemdump_table *table, struct kmemdump_backend
 		set_bit(be->index, &entry->state);
 		be->nr_carried++;
 		trace_kmemdump_carried(be, entry, 0);
-	} else if (offer(table, be, entry)) {
+	} else {
 		/* They may have left more room than was needed. */
-		refill(table, be);
+		if (offer(table, be, entry))
+			refill(table, be);
+		if (kmemdump_has_slots(be))
+			kmemdump_slots_count(be);
 	}
 }
 
@@ -402,6 +412,8 @@ void kmemdump_backends_remove(struct kmemdump_table *table, struct kmemdump_entr
 		remove_from_backend(be, entry);
 		if (!kmemdump_is_writer(be))
 			refill(table, be);
+		if (kmemdump_has_slots(be))
+			kmemdump_slots_count(be);
 	}
 }
 
@@ -436,9 +448,13 @@ static bool backend_valid(const struct kmemdump_backend *be)
 	if (!be || !be->name || !be->name[0] || !be->ops || !be->max_bytes)
 		return false;
 	if (kmemdump_is_writer(be))
+		return !be->ops->add && !be->ops->remove && !be->ops->update && !be->ops->image &&
+		       !be->ops->publish;
+	if (!be->max_slots || (be->align && !is_power_of_2(be->align)))
+		return false;
+	if (kmemdump_has_slots(be))
 		return !be->ops->add && !be->ops->remove && !be->ops->update && !be->ops->image;
-	return be->max_slots && be->ops->add && be->ops->remove && be->ops->update &&
-	       (!be->align || is_power_of_2(be->align));
+	return be->ops->add && be->ops->remove && be->ops->update;
 }
 
 /*
@@ -458,7 +474,7 @@ static void put_panic_memory(struct kmemdump_table *table, const struct kmemdump
 	}
 }
 
-static int get_panic_memory(struct kmemdump_table *table, const struct kmemdump_backend *be)
+static int get_panic_memory(struct kmemdump_table *table, struct kmemdump_backend *be)
 {
 	struct kmemdump_stream *stream = NULL;
 	struct kmemdump_image *image = NULL;
@@ -470,6 +486,8 @@ static int get_panic_memory(struct kmemdump_table *table, const struct kmemdump_
 	}
 	if (kmemdump_wants_image(be) && !table->nr_imagers++ && !ret)
 		ret = kmemdump_backends_reserve(table, table->nr_regions, table->nr_segments);
+	if (kmemdump_has_slots(be) && !ret)
+		ret = kmemdump_slots_alloc(be);
 	if (ret) {
 		put_panic_memory(table, be, &stream, &image);
 		kmemdump_stream_free(stream);
@@ -564,12 +582,16 @@ void kmemdump_detach(struct kmemdump_table *table, struct kmemdump_backend *be)
 		mutex_unlock(&table->lock);
 		return;
 	}
+	if (kmemdump_has_slots(be))
+		kmemdump_slots_stop(be);
 	xa_for_each(&table->regions, id, entry)
 		remove_from_backend(be, entry);
 	list_del_rcu(&be->list);
 	put_panic_memory(table, be, &stream, &image);
 	/* Who walks the backends in a panic, or as a region moves, is done then. */
 	synchronize_rcu();
+	if (kmemdump_has_slots(be))
+		kmemdump_slots_free(be);
 	kmemdump_stream_free(stream);
 	kvfree(image);
 	for (rank = 0; rank < KMEMDUMP_NR_RANKS; rank++)

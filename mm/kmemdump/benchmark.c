@@ -376,7 +376,59 @@ static void writer(struct kunit *test)
 	print_throughput(test, "kmemdump", &f[2]);
 }
 
+/* What it takes to have firmware see another table, which is done with each change. */
+
+static void publish(struct kmemdump_backend *be, unsigned int copy,
+		    const struct kmemdump_slot *slots, unsigned int nr)
+{
+}
+
+static const struct kmemdump_backend_ops slot_ops = {
+	.publish = publish,
+};
+
+static void measure_slots(struct kunit *test, unsigned int nr)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_backend be = {
+		.name = "slots", .ops = &slot_ops, .max_slots = nr, .max_bytes = U64_MAX,
+	};
+	char name[KMEMDUMP_NAME_LEN];
+	struct kmemdump_region region = { .name = name, .size = sizeof(data) };
+	struct figures f = { };
+	unsigned int i;
+	u8 *pages;
+
+	/* None beside another, so that each takes a slot. */
+	pages = kunit_kmalloc(test, 2 * nr * PAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	for (i = 0; i < nr; i++) {
+		make_name(name, i);
+		region.id = 0;
+		region.virt_addr = pages + 2 * i * PAGE_SIZE;
+		KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER,
+						   0), 0);
+	}
+	KUNIT_ASSERT_EQ(test, kmemdump_attach(table, &be), 0);
+	for (i = 0; i < 100; i++) {
+		region.virt_addr += i & 1 ? -64 : 64;
+		begin(&f);
+		KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+		end(&f, UPDATE);
+	}
+	kmemdump_detach(table, &be);
+	kunit_info(test, "slots %u %llu %llu", nr, f.ns[UPDATE] / 100, f.ticks[UPDATE] / 100);
+}
+
+static void slots(struct kunit *test)
+{
+	measure_slots(test, 10);
+	measure_slots(test, 50);
+	measure_slots(test, 200);
+}
+
 static struct kunit_case benchmark_cases[] = {
+	KUNIT_CASE_ATTR(slots, { .speed = KUNIT_SPEED_VERY_SLOW }),
 	KUNIT_CASE_ATTR(writer, { .speed = KUNIT_SPEED_VERY_SLOW }),
 	KUNIT_CASE_ATTR(registration, { .speed = KUNIT_SPEED_VERY_SLOW }),
 	KUNIT_CASE_ATTR(earlier_design, { .speed = KUNIT_SPEED_VERY_SLOW }),

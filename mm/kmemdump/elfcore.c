@@ -8,6 +8,7 @@
  *
  *	ELF header | program headers | section header (if over 65,534 of those)
  *	PT_NOTE: NT_PRSTATUS of each CPU that is online, VMCOREINFO, KMEMDUMP
+ *	section headers and their names (of an image of slots, see slots.c)
  *	PT_LOADs, whole pages, by order and then by address
  *
  * Both run at panic: no allocation, no lock, every read may fault.
@@ -17,6 +18,7 @@
 #include <linux/cpumask.h>
 #include <linux/crash_core.h>
 #include <linux/elf.h>
+#include <linux/io.h>
 #include <linux/kernel.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
@@ -49,7 +51,8 @@
 /* Room for an image; kvfree() frees it. */
 struct kmemdump_image *kmemdump_image_alloc(unsigned int max_regions, unsigned int max_loads)
 {
-	size_t loads_size = array_size(max_loads, sizeof(struct kmemdump_load));
+	size_t loads_size = array_size(size_add(max_loads, KMEMDUMP_SPARE_LOADS),
+				       sizeof(struct kmemdump_load));
 	size_t cpus_size = array_size(num_possible_cpus(), sizeof(struct kmemdump_image_cpu));
 	size_t regions_size = array_size(max_regions, sizeof(struct kmemdump_image_region));
 	struct kmemdump_image *image;
@@ -94,7 +97,9 @@ static bool read_memory(void *buf, unsigned long addr, phys_addr_t phys, size_t 
 /* Whether @entry changes between a look at it now and its way into the dump. */
 static bool is_volatile(const struct kmemdump_image *image, const struct kmemdump_entry *entry)
 {
-	return image->live || entry->flags & KMEMDUMP_ENTRY_AREA;
+	/* What we say of a dump that firmware makes afterwards is still to be logged. */
+	return image->live || entry->flags & KMEMDUMP_ENTRY_AREA ||
+	       (image->slots && entry->class == KMEMDUMP_CLASS_LOG);
 }
 
 /*
@@ -111,6 +116,9 @@ static void examine_region(const struct kmemdump_image *image,
 
 	region->state = KMEMDUMP_STATE_OK;
 	region->checksum = 0;
+	/* Nothing of it is read here, and who takes memory away tells. */
+	if (image->live && image->slots)
+		return;
 	if (!kmemdump_entry_present(region->entry, segs, nr)) {
 		region->state = KMEMDUMP_STATE_GONE;
 		return;
@@ -135,11 +143,6 @@ static void examine_region(const struct kmemdump_image *image,
 	region->checksum = xxh64_digest(&hash);
 }
 
-static u64 load_size(const struct kmemdump_load *load)
-{
-	return (u64)load->nr_pages << PAGE_SHIFT;
-}
-
 static int cmp_address(const void *a, const void *b)
 {
 	const struct kmemdump_load *x = a, *y = b;
@@ -160,12 +163,12 @@ static int cmp_order(const void *a, const void *b)
 static bool continues(const struct kmemdump_load *last, const struct kmemdump_load *load)
 {
 	return load->paddr - last->paddr == load->vaddr - last->vaddr &&
-	       load->vaddr >= last->vaddr && load->vaddr <= last->vaddr + load_size(last);
+	       load->vaddr >= last->vaddr && load->vaddr <= last->vaddr + kmemdump_load_size(last);
 }
 
 /*
  * Two loads that share pages become one, of the better order; so do neighbours
- * of the same order.
+ * of the same order, or any if each takes a slot.
  */
 static void merge_loads(struct kmemdump_image *image)
 {
@@ -175,11 +178,11 @@ static void merge_loads(struct kmemdump_image *image)
 	sort(loads, image->nr_loads, sizeof(*loads), cmp_address, NULL);
 	for (i = 1; i < image->nr_loads; i++) {
 		struct kmemdump_load *last = &loads[out];
-		u64 end = last->vaddr + load_size(last);
+		u64 end = last->vaddr + kmemdump_load_size(last);
 
 		if (continues(last, &loads[i]) &&
-		    (loads[i].vaddr < end || loads[i].order == last->order)) {
-			end = max(end, loads[i].vaddr + load_size(&loads[i]));
+		    (loads[i].vaddr < end || loads[i].order == last->order || image->slots)) {
+			end = max(end, loads[i].vaddr + kmemdump_load_size(&loads[i]));
 			last->nr_pages = (end - last->vaddr) >> PAGE_SHIFT;
 			last->order = min(last->order, loads[i].order);
 		} else {
@@ -202,7 +205,8 @@ static void push_load(struct kmemdump_image *image, u64 vaddr, u64 paddr, u64 nr
 		struct kmemdump_load *last = &image->loads[image->nr_loads - 1];
 
 		if (last->order == order && continues(last, &load)) {
-			u64 end = max(last->vaddr + load_size(last), vaddr + load_size(&load));
+			u64 end = max(last->vaddr + kmemdump_load_size(last),
+				      vaddr + kmemdump_load_size(&load));
 
 			last->nr_pages = (end - last->vaddr) >> PAGE_SHIFT;
 			return;
@@ -255,6 +259,14 @@ void kmemdump_image_add_tables(struct kmemdump_image *image, unsigned long addr,
 		walk_tables(image, addr, order, true, &phys);
 }
 
+/* The buffer that packed loads go to: it has no place in the dump but its own. */
+static bool in_staging(const struct kmemdump_image *image, phys_addr_t phys)
+{
+	phys_addr_t start = image->staging ? virt_to_phys(image->staging) : 0;
+
+	return image->staging && phys >= start && phys - start < image->staging_size;
+}
+
 /*
  * Put the pages of [@addr, @addr + @size) into the image as far as they are
  * there. Any address goes, as it may come from damaged memory.
@@ -286,6 +298,8 @@ void kmemdump_image_add(struct kmemdump_image *image, unsigned long addr, size_t
 			if (!walk_tables(image, addr, order, first, &phys))
 				continue;
 		}
+		if (in_staging(image, phys))
+			continue;
 		/* It would only break the image into pieces. */
 		if (kernel && order > KMEMDUMP_ORDER_IMAGE)
 			push_load(image, addr, phys, 1, KMEMDUMP_ORDER_IMAGE);
@@ -298,8 +312,10 @@ void kmemdump_image_add(struct kmemdump_image *image, unsigned long addr, size_t
 static const struct kmemdump_segment *region_segments(const struct kmemdump_image_region *region,
 						      unsigned int *nr)
 {
-	*nr = region->entry->nr_segments[region->copy];
-	return region->entry->segments + region->copy * region->entry->max_segments;
+	unsigned int copy = region->version & 1;
+
+	*nr = region->entry->nr_segments[copy];
+	return region->entry->segments + copy * region->entry->max_segments;
 }
 
 static enum kmemdump_order entry_order(const struct kmemdump_entry *entry)
@@ -322,12 +338,14 @@ static enum kmemdump_order entry_order(const struct kmemdump_entry *entry)
 
 static void add_region(struct kmemdump_image *image, const struct kmemdump_entry *entry)
 {
-	struct kmemdump_image_region *region;
-	const struct kmemdump_segment *segs;
+	/* Pairs with the release in kmemdump_move(). */
+	u32 version = smp_load_acquire(&entry->version);
+	const struct kmemdump_segment *segs = entry->segments +
+					      (version & 1) * entry->max_segments;
+	unsigned int i, nr = READ_ONCE(entry->nr_segments[version & 1]);
 	enum kmemdump_order order = entry_order(entry);
-	unsigned int i, nr;
+	struct kmemdump_image_region *region;
 
-	segs = kmemdump_entry_segments(entry, &nr);
 	/* There is room by construction; a corrupt table must not change that. */
 	if (image->nr_regions == image->max_regions || nr > image->max_loads - image->nr_segments) {
 		image->nr_left_out++;
@@ -336,7 +354,7 @@ static void add_region(struct kmemdump_image *image, const struct kmemdump_entry
 
 	region = &image->regions[image->nr_regions++];
 	region->entry = entry;
-	region->copy = segs != entry->segments;
+	region->version = version;
 	region->first_segment = image->nr_segments;
 	image->nr_segments += nr;
 	examine_region(image, region, segs, nr);
@@ -349,22 +367,26 @@ static void add_region(struct kmemdump_image *image, const struct kmemdump_entry
 
 		if (!kmemdump_is_linear(seg->virt_addr) && !__is_kernel(seg->virt_addr))
 			kmemdump_image_add_tables(image, seg->virt_addr, seg->size, order);
-		/* Areas come last, when it is known what of them is there already. */
-		if (!(entry->flags & KMEMDUMP_ENTRY_AREA))
+		/*
+		 * Areas come last, when it is known what of them is there already; but
+		 * one slot for an area and all in it is better than many.
+		 */
+		if (!(entry->flags & KMEMDUMP_ENTRY_AREA) || image->slots)
 			push_load(image, seg->virt_addr - skip, seg->phys_addr - skip,
 				  PFN_UP(skip + seg->size), order);
 	}
 }
 
 /* Index of the first of the @nr loads, which are sorted, that ends behind @addr. */
-static unsigned int first_behind(const struct kmemdump_image *image, unsigned int nr, u64 addr)
+unsigned int kmemdump_image_first_behind(const struct kmemdump_image *image, unsigned int nr,
+					 u64 addr)
 {
 	unsigned int low = 0, high = nr;
 
 	while (low < high) {
 		unsigned int mid = low + (high - low) / 2;
 
-		if (image->loads[mid].vaddr + load_size(&image->loads[mid]) > addr)
+		if (image->loads[mid].vaddr + kmemdump_load_size(&image->loads[mid]) > addr)
 			high = mid;
 		else
 			low = mid + 1;
@@ -381,7 +403,7 @@ static void fill_segment(struct kmemdump_image *image, unsigned int nr,
 	u64 offset = seg->phys_addr - seg->virt_addr;
 	unsigned int i;
 
-	for (i = first_behind(image, nr, addr); addr < end; i++) {
+	for (i = kmemdump_image_first_behind(image, nr, addr); addr < end; i++) {
 		const struct kmemdump_load *load = &image->loads[i];
 		u64 stop = i < nr ? min(end, load->vaddr) : end;
 
@@ -395,7 +417,7 @@ static void fill_segment(struct kmemdump_image *image, unsigned int nr,
 					.order = order,
 				};
 		}
-		addr = i < nr ? max(addr, load->vaddr + load_size(load)) : end;
+		addr = i < nr ? max(addr, load->vaddr + kmemdump_load_size(load)) : end;
 	}
 }
 
@@ -405,6 +427,8 @@ static void fill_areas(struct kmemdump_image *image)
 	unsigned int nr_sorted, i, j, nr;
 
 	merge_loads(image);
+	if (image->slots)
+		return;
 	nr_sorted = image->nr_loads;
 	for (i = 0; i < image->nr_regions; i++) {
 		struct kmemdump_image_region *region = &image->regions[i];
@@ -452,13 +476,17 @@ static void save_other_cpu(struct kmemdump_image_cpu *out, unsigned int cpu, boo
 		out->state = KMEMDUMP_CPU_LOST;
 }
 
-/* This CPU, with @regs, and all others that were at work. */
+/*
+ * This CPU, with @regs, and all others that were at work. For whoever reads an
+ * image that stands there beforehand, all of them run.
+ */
 static void save_cpus(struct kmemdump_image *image, const struct pt_regs *regs)
 {
 	unsigned int this_cpu = raw_smp_processor_id(), cpu;
+	bool ahead = image->live && image->slots;
 
 	image->nr_cpus = 0;
-	if (!regs)
+	if (!regs && !ahead)
 		return;
 	for_each_present_cpu(cpu) {
 		struct kmemdump_image_cpu *out = &image->cpus[image->nr_cpus];
@@ -472,9 +500,10 @@ static void save_cpus(struct kmemdump_image *image, const struct pt_regs *regs)
 		image->nr_cpus++;
 		memset(out, 0, sizeof(*out));
 		out->cpu = cpu;
-		get_kernel_nofault(pid, &task->pid);
+		if (!ahead)
+			get_kernel_nofault(pid, &task->pid);
 		out->pid = pid;
-		if (cpu == this_cpu)
+		if (cpu == this_cpu && !ahead)
 			out->regs = *regs;
 		else
 			save_other_cpu(out, cpu, image->live);
@@ -534,13 +563,35 @@ static bool has_section_header(const struct kmemdump_image *image)
 	return image->nr_loads + 1 >= PN_XNUM;
 }
 
-static void lay_out(struct kmemdump_image *image)
+/* The names of the sections: the first of them is none, the second that of itself. */
+#define STRING_TABLE	"STR_TBL"
+
+/* One for none, one for the names, one for each slot behind the first. */
+static unsigned int nr_sections(const struct kmemdump_image *image)
 {
+	if (image->slots)
+		return image->nr_slots + 1;
+	return has_section_header(image);
+}
+
+static u64 sections_size(const struct kmemdump_image *image)
+{
+	/* An empty name at the end as well, where byte-wise readers stop. */
+	u64 size = nr_sections(image) * sizeof(struct elf64_shdr) + sizeof(STRING_TABLE) + 2;
 	unsigned int i;
+
+	for (i = 1; i < image->nr_slots; i++)
+		size += strlen(image->slots[i].name) + 1;
+	return size;
+}
+
+/* Where all that stands before the loads goes; how many loads and slots is known. */
+void kmemdump_image_lay_out_head(struct kmemdump_image *image)
+{
 	u64 pos;
 
 	pos = sizeof(struct elf64_hdr) + (image->nr_loads + 1ULL) * sizeof(struct elf64_phdr);
-	if (has_section_header(image))
+	if (has_section_header(image) && !image->slots)
 		pos += sizeof(struct elf64_shdr);
 	image->notes_offset = pos;
 	pos += image->nr_cpus * note_size("CORE", sizeof(struct elf_prstatus));
@@ -549,13 +600,74 @@ static void lay_out(struct kmemdump_image *image)
 	pos += note_size(KMEMDUMP_NOTE_NAME, region_note_desc_size(image));
 	image->notes_size = pos - image->notes_offset;
 
-	pos = ALIGN(pos, PAGE_SIZE);
-	image->data_offset = pos;
+	if (image->slots) {
+		image->sections_offset = ALIGN(pos, 8);
+		pos = image->sections_offset + sections_size(image);
+	}
+	image->data_offset = ALIGN(pos, PAGE_SIZE);
+}
+
+/* Where nr_left_out of the KMEMDUMP note stands, which is the last of the notes. */
+u64 kmemdump_image_left_out_offset(const struct kmemdump_image *image)
+{
+	return image->notes_offset + image->notes_size -
+	       ALIGN(region_note_desc_size(image), 4) +
+	       offsetof(struct kmemdump_note, nr_left_out);
+}
+
+static void lay_out(struct kmemdump_image *image)
+{
+	unsigned int i;
+	u64 pos;
+
+	kmemdump_image_lay_out_head(image);
+	pos = image->data_offset;
 	for (i = 0; i < image->nr_loads; i++) {
 		image->loads[i].offset = pos;
-		pos += load_size(&image->loads[i]);
+		pos += kmemdump_load_size(&image->loads[i]);
 	}
 	image->size = pos;
+}
+
+static void start(struct kmemdump_image *image, enum kmemdump_set set)
+{
+	image->nr_regions = 0;
+	image->nr_segments = 0;
+	image->nr_loads = 0;
+	image->nr_left_out = 0;
+	image->full = false;
+	image->last_table = 0;
+	image->set = set;
+	image->time = div_u64(ktime_get_real_fast_ns(), NSEC_PER_SEC);
+	save_vmcoreinfo(image);
+}
+
+static void finish(struct kmemdump_image *image)
+{
+	fill_areas(image);
+	if (image->slots) {
+		kmemdump_choose_slots(image);
+		return;
+	}
+	sort(image->loads, image->nr_loads, sizeof(*image->loads), cmp_order, NULL);
+	lay_out(image);
+}
+
+/*
+ * Lay out an image of just these entries, for a crash that is still to come. Any
+ * context. An entry may move meanwhile, and then what comes out is of no use:
+ * compare its version.
+ */
+void kmemdump_image_build_from(struct kmemdump_image *image,
+			       const struct kmemdump_entry * const *entries, unsigned int nr)
+{
+	unsigned int i;
+
+	start(image, KMEMDUMP_SET_NONE);
+	save_cpus(image, NULL);
+	for (i = 0; i < nr; i++)
+		add_region(image, entries[i]);
+	finish(image);
 }
 
 /*
@@ -570,29 +682,19 @@ void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *t
 	struct kmemdump_entry *entry;
 	unsigned long id;
 
-	image->nr_regions = 0;
-	image->nr_segments = 0;
-	image->nr_loads = 0;
-	image->nr_left_out = 0;
-	image->full = false;
-	image->last_table = 0;
-	image->set = be && !(be->classes & BIT(KMEMDUMP_CLASS_CORE)) ? KMEMDUMP_SET_NONE :
-								     table->set;
-	image->time = div_u64(ktime_get_real_fast_ns(), NSEC_PER_SEC);
-	save_vmcoreinfo(image);
+	start(image, be && !(be->classes & BIT(KMEMDUMP_CLASS_CORE)) ? KMEMDUMP_SET_NONE :
+								       table->set);
 	save_cpus(image, regs);
 
 	xa_for_each(&table->regions, id, entry)
-		if (!be || (kmemdump_is_writer(be) ? kmemdump_may_carry(be, entry) :
-						     kmemdump_carried(entry, be)))
+		if (!be || (be->ops->image ? kmemdump_carried(entry, be) :
+					     kmemdump_may_carry(be, entry)))
 			add_region(image, entry);
 	if (image->set >= KMEMDUMP_SET_STANDARD) {
 		fill_crash_notes(image);
 		kmemdump_find_crash_set(image);
 	}
-	fill_areas(image);
-	sort(image->loads, image->nr_loads, sizeof(*image->loads), cmp_order, NULL);
-	lay_out(image);
+	finish(image);
 }
 
 /* Reading */
@@ -673,11 +775,14 @@ static void emit_headers(struct window *w, const struct kmemdump_image *image)
 	};
 	unsigned int i;
 
-	if (has_section_header(image)) {
+	if (has_section_header(image))
 		ehdr.e_phnum = PN_XNUM;
-		ehdr.e_shoff = image->notes_offset - sizeof(shdr);
+	if (nr_sections(image)) {
+		ehdr.e_shoff = image->slots ? image->sections_offset :
+					      image->notes_offset - sizeof(shdr);
 		ehdr.e_shentsize = sizeof(shdr);
-		ehdr.e_shnum = 1;
+		ehdr.e_shnum = nr_sections(image);
+		ehdr.e_shstrndx = image->slots ? 1 : SHN_UNDEF;
 	}
 	emit(w, &ehdr, sizeof(ehdr));
 	emit(w, &note, sizeof(note));
@@ -691,14 +796,50 @@ static void emit_headers(struct window *w, const struct kmemdump_image *image)
 			.p_offset	= load->offset,
 			.p_vaddr	= load->vaddr,
 			.p_paddr	= load->paddr,
-			.p_filesz	= load_size(load),
-			.p_memsz	= load_size(load),
+			.p_filesz	= kmemdump_load_size(load),
+			.p_memsz	= kmemdump_load_size(load),
 		};
 
 		emit(w, &phdr, sizeof(phdr));
 	}
-	if (has_section_header(image) && !past_window(w))
+	if (has_section_header(image) && !image->slots && !past_window(w))
 		emit(w, &shdr, sizeof(shdr));
+}
+
+static void emit_sections(struct window *w, const struct kmemdump_image *image)
+{
+	struct elf64_shdr none = { }, names = {
+		.sh_name	= 1,
+		.sh_type	= SHT_STRTAB,
+		.sh_offset	= image->sections_offset + nr_sections(image) * sizeof(names),
+		.sh_addralign	= 1,
+	};
+	unsigned int i, name = 1 + sizeof(STRING_TABLE);
+
+	if (has_section_header(image))
+		none.sh_info = image->nr_loads + 1;
+	names.sh_size = image->sections_offset + sections_size(image) - names.sh_offset;
+	emit(w, &none, sizeof(none));
+	emit(w, &names, sizeof(names));
+	for (i = 1; i < image->nr_slots; i++) {
+		const struct kmemdump_load *load = &image->loads[i - 1];
+		struct elf64_shdr shdr = {
+			.sh_name	= name,
+			.sh_type	= SHT_PROGBITS,
+			.sh_flags	= SHF_WRITE | SHF_ALLOC,
+			.sh_addr	= load->vaddr,
+			.sh_offset	= load->offset,
+			.sh_size	= kmemdump_load_size(load),
+			.sh_addralign	= PAGE_SIZE,
+		};
+
+		emit(w, &shdr, sizeof(shdr));
+		name += strlen(image->slots[i].name) + 1;
+	}
+	emit(w, "", 1);
+	emit(w, STRING_TABLE, sizeof(STRING_TABLE));
+	for (i = 1; i < image->nr_slots; i++)
+		emit(w, image->slots[i].name, strlen(image->slots[i].name) + 1);
 }
 
 static void emit_note_start(struct window *w, const char *name, u32 type, u64 desc_size)
@@ -874,6 +1015,14 @@ static void restore_online_mask(const struct kmemdump_image *image, unsigned lon
 	}
 }
 
+/* The memory of @load, as it is to be in the dump. */
+void kmemdump_image_copy_load(const struct kmemdump_image *image,
+			      const struct kmemdump_load *load, void *buf)
+{
+	read_memory(buf, load->vaddr, load->paddr, kmemdump_load_size(load));
+	restore_online_mask(image, load->vaddr, buf, kmemdump_load_size(load));
+}
+
 static void read_loads(const struct kmemdump_image *image, u64 offset, void *buf, size_t len)
 {
 	unsigned int i;
@@ -882,7 +1031,7 @@ static void read_loads(const struct kmemdump_image *image, u64 offset, void *buf
 		return;
 	for (i = find_load(image, offset); i < image->nr_loads && len; i++) {
 		const struct kmemdump_load *load = &image->loads[i];
-		size_t n = min_t(u64, len, load->offset + load_size(load) - offset);
+		size_t n = min_t(u64, len, load->offset + kmemdump_load_size(load) - offset);
 		u64 skip = offset - load->offset;
 
 		read_memory(buf, load->vaddr + skip, load->paddr + skip, n);
@@ -948,7 +1097,7 @@ u64 kmemdump_image_load(const struct kmemdump_image *image, unsigned int i,
 {
 	load->virt_addr = image->loads[i].vaddr;
 	load->phys_addr = image->loads[i].paddr;
-	load->size = load_size(&image->loads[i]);
+	load->size = kmemdump_load_size(&image->loads[i]);
 	return image->loads[i].offset;
 }
 
@@ -975,6 +1124,9 @@ void kmemdump_image_read(const struct kmemdump_image *image, u64 offset, void *b
 		w.pos = image->notes_offset;
 		if (!past_window(&w))
 			emit_notes(&w, image);
+		w.pos = image->sections_offset;
+		if (image->slots && !past_window(&w))
+			emit_sections(&w, image);
 		offset += head;
 		buf += head;
 		len -= head;

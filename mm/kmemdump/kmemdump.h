@@ -20,6 +20,7 @@
 #endif
 
 struct kmemdump_image;
+struct kmemdump_slots;
 struct kmemdump_stream;
 
 /* How much the kernel keeps of itself. */
@@ -189,9 +190,14 @@ static inline bool kmemdump_is_writer(const struct kmemdump_backend *be)
 	return be->ops->write;
 }
 
+static inline bool kmemdump_has_slots(const struct kmemdump_backend *be)
+{
+	return be->ops->publish;
+}
+
 static inline bool kmemdump_wants_image(const struct kmemdump_backend *be)
 {
-	return be->ops->write || be->ops->image;
+	return be->ops->write || be->ops->image || be->ops->publish;
 }
 
 /* elfcore.c: the core image, a file that exists only as something to read from */
@@ -201,8 +207,8 @@ struct kmemdump_image_region {
 	const struct kmemdump_entry	*entry;
 	u64				checksum;
 	u32				first_segment;
+	u32				version;	/* tells the copy of its segments */
 	u8				state;
-	u8				copy;		/* of its segments */
 };
 
 /* What stands first in the image: if the dump is cut, that is still there. */
@@ -219,14 +225,30 @@ enum kmemdump_order {
 	KMEMDUMP_ORDER_REST,
 };
 
+/* How a load gets into an image of slots; for others it stays 0. In their order. */
+enum kmemdump_load_kind {
+	KMEMDUMP_LOAD_SLOT,		/* has one of its own */
+	KMEMDUMP_LOAD_STAGING,		/* the slot that the packed ones are in */
+	KMEMDUMP_LOAD_PACKED,
+	KMEMDUMP_LOAD_VIEW,		/* other addresses of memory that is in another load */
+	KMEMDUMP_LOAD_DROPPED,
+};
+
 /* One PT_LOAD: whole pages, no two overlap in @vaddr. */
 struct kmemdump_load {
 	u64	vaddr;
 	u64	paddr;
 	u64	offset;		/* in the core image */
 	u32	nr_pages;
-	u32	order;		/* enum kmemdump_order */
+	u16	order;		/* enum kmemdump_order */
+	u16	kind;		/* enum kmemdump_load_kind */
+	u32	region;		/* 1 + index of one in it that may give it a name, or 0 */
 };
+
+static inline u64 kmemdump_load_size(const struct kmemdump_load *load)
+{
+	return (u64)load->nr_pages << PAGE_SHIFT;
+}
 
 /* A CPU as it is at the crash. */
 struct kmemdump_image_cpu {
@@ -238,6 +260,12 @@ struct kmemdump_image_cpu {
 
 /* Loads that the crash set may need besides those of regions. */
 #define KMEMDUMP_MAX_FOUND	8192
+
+/* And that choosing slots may. */
+#define KMEMDUMP_SPARE_LOADS	8
+
+/* To find a name among those of the slots. */
+#define KMEMDUMP_NAME_BUCKETS	256
 
 struct kmemdump_image {
 	struct rcu_head			rcu;
@@ -257,8 +285,18 @@ struct kmemdump_image {
 	struct kmemdump_load		*loads;
 	struct kmemdump_image_cpu	*cpus;
 
+	/* Of an image of slots; the first one is what stands before the loads. */
+	struct kmemdump_slot		*slots;
+	unsigned int			max_slots;
+	unsigned int			nr_slots;
+	u32				*name_next;	/* slot -> slot */
+	u32				name_heads[KMEMDUMP_NAME_BUCKETS];
+	void				*staging;	/* at panic, or NULL */
+	size_t				staging_size;
+
 	u64				notes_offset;
 	u64				notes_size;
+	u64				sections_offset;
 	u64				data_offset;
 	u64				size;
 
@@ -274,6 +312,26 @@ void kmemdump_image_add(struct kmemdump_image *image, unsigned long addr, size_t
 			enum kmemdump_order order);
 void kmemdump_image_add_tables(struct kmemdump_image *image, unsigned long addr, size_t size,
 			       enum kmemdump_order order);
+void kmemdump_image_build_from(struct kmemdump_image *image,
+			       const struct kmemdump_entry * const *entries, unsigned int nr);
+void kmemdump_image_copy_load(const struct kmemdump_image *image,
+			      const struct kmemdump_load *load, void *buf);
+void kmemdump_image_lay_out_head(struct kmemdump_image *image);
+u64 kmemdump_image_left_out_offset(const struct kmemdump_image *image);
+unsigned int kmemdump_image_first_behind(const struct kmemdump_image *image, unsigned int nr,
+					 u64 addr);
+
+/* slots.c: the core image for firmware that saves what a table lists */
+int kmemdump_slots_alloc(struct kmemdump_backend *be);
+void kmemdump_slots_stop(struct kmemdump_backend *be);
+void kmemdump_slots_free(struct kmemdump_backend *be);
+int kmemdump_slots_add(struct kmemdump_backend *be, struct kmemdump_entry *entry);
+void kmemdump_slots_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
+void kmemdump_slots_update(struct kmemdump_backend *be);
+void kmemdump_slots_count(struct kmemdump_backend *be);
+void kmemdump_slots_panic(struct kmemdump_backend *be, struct kmemdump_table *table,
+			  struct kmemdump_image *image, struct pt_regs *regs);
+void kmemdump_choose_slots(struct kmemdump_image *image);
 
 /* serialize.c */
 

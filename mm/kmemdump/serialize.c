@@ -227,9 +227,12 @@ void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 	struct kmemdump_image *image = smp_load_acquire(&table->image);
 	struct kmemdump_backend *be;
 
-	list_for_each_entry_rcu(be, &table->backends, list, true)
-		if (!kmemdump_is_writer(be))
+	list_for_each_entry_rcu(be, &table->backends, list, true) {
+		if (kmemdump_has_slots(be))
+			kmemdump_slots_panic(be, table, image, regs);
+		else if (!kmemdump_is_writer(be))
 			report_hands_off(be);
+	}
 	if (!image)
 		return;
 

@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kmemdump: KUnit tests of the core image that is cut into slots.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#include <linux/elf.h>
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/vmalloc.h>
+#include <linux/xxhash.h>
+
+#include "test_backend.h"
+
+#define MAX_SLOTS	16
+
+/* A backend that keeps what is published, and what firmware would save of it. */
+struct slot_backend {
+	struct kmemdump_backend	be;
+	struct kmemdump_table	*table;
+	struct kmemdump_slot	slots[1 + MAX_SLOTS];
+	unsigned int		nr;
+	unsigned int		last_copy;
+	unsigned int		nr_published;
+	void			*dump;		/* of save() */
+};
+
+static void publish(struct kmemdump_backend *be, unsigned int copy,
+		    const struct kmemdump_slot *slots, unsigned int nr)
+{
+	struct slot_backend *sb = container_of(be, struct slot_backend, be);
+
+	memcpy(sb->slots, slots, nr * sizeof(*slots));
+	sb->nr = nr;
+	sb->last_copy = copy;
+	sb->nr_published++;
+}
+
+static const struct kmemdump_backend_ops slot_ops = {
+	.publish = publish,
+};
+
+static void detach(void *data)
+{
+	struct slot_backend *sb = data;
+
+	if (sb->table)
+		kmemdump_detach(sb->table, &sb->be);
+	vfree(sb->dump);
+}
+
+static struct slot_backend *attach(struct kunit *test, struct kmemdump_table *table,
+				   unsigned int max_slots, size_t staging_size)
+{
+	struct slot_backend *sb = kunit_kzalloc(test, sizeof(*sb), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, sb);
+	sb->be.name = "test-slots";
+	sb->be.ops = &slot_ops;
+	sb->be.max_slots = max_slots;
+	sb->be.max_bytes = U64_MAX;
+	sb->be.staging_size = staging_size;
+	KUNIT_ASSERT_EQ(test, kmemdump_attach(table, &sb->be), 0);
+	sb->table = table;
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, detach, sb), 0);
+	return sb;
+}
+
+/* A page of its own, so that a test knows what shares it; its neighbours are not used. */
+static u8 *own_page(struct kunit *test, u8 fill)
+{
+	u8 *p = kunit_kmalloc(test, 4 * PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	KUNIT_ASSERT_TRUE(test, PAGE_ALIGNED(p));
+	memset(p, 0, 4 * PAGE_SIZE);
+	memset(p + PAGE_SIZE, fill, PAGE_SIZE);
+	return p + PAGE_SIZE;
+}
+
+/* The ranges one after the other, as firmware and "cat" make it: has to be an ELF core. */
+static const struct elf64_hdr *save(struct kunit *test, struct slot_backend *sb)
+{
+	const struct elf64_phdr *phdr;
+	const struct elf64_hdr *ehdr;
+	u64 size = 0, pos = 0;
+	unsigned int i, j;
+
+	for (i = 0; i < sb->nr; i++)
+		size += sb->slots[i].size;
+	vfree(sb->dump);
+	sb->dump = vmalloc(size);
+	KUNIT_ASSERT_NOT_NULL(test, sb->dump);
+	for (i = 0; i < sb->nr; i++) {
+		KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(sb->slots[i].phys_addr | sb->slots[i].size));
+		KUNIT_EXPECT_EQ(test, sb->slots[i].name[0], 'K');
+		for (j = 0; j < i; j++) {
+			KUNIT_EXPECT_NE(test, strcasecmp(sb->slots[i].name, sb->slots[j].name), 0);
+			KUNIT_EXPECT_NE(test, sb->slots[i].phys_addr, sb->slots[j].phys_addr);
+		}
+		KUNIT_EXPECT_EQ(test, !strncasecmp(sb->slots[i].name, "KELF", 4), i == 0);
+		memcpy(sb->dump + pos, phys_to_virt(sb->slots[i].phys_addr), sb->slots[i].size);
+		pos += sb->slots[i].size;
+	}
+
+	ehdr = sb->dump;
+	KUNIT_ASSERT_EQ(test, memcmp(ehdr->e_ident, ELFMAG, SELFMAG), 0);
+	KUNIT_EXPECT_EQ(test, ehdr->e_phoff, 64);
+	KUNIT_ASSERT_GE(test, ehdr->e_phnum, sb->nr);
+	phdr = sb->dump + ehdr->e_phoff;
+	KUNIT_EXPECT_EQ(test, phdr[0].p_type, PT_NOTE);
+	pos = sb->slots[0].size;
+	for (i = 1; i < ehdr->e_phnum; i++) {
+		KUNIT_EXPECT_LE(test, phdr[i].p_offset + phdr[i].p_filesz, size);
+		if (i < sb->nr) {
+			KUNIT_EXPECT_EQ(test, phdr[i].p_paddr, sb->slots[i].phys_addr);
+			KUNIT_EXPECT_EQ(test, phdr[i].p_filesz, sb->slots[i].size);
+			KUNIT_EXPECT_EQ(test, phdr[i].p_offset, pos);
+			pos += phdr[i].p_filesz;
+			continue;
+		}
+		/* The assembler must not take it for one of the slots. */
+		for (j = 0; j < sb->nr; j++)
+			KUNIT_EXPECT_NE(test, phdr[i].p_paddr, sb->slots[j].phys_addr);
+	}
+	return ehdr;
+}
+
+/* Where the dump has @addr, or NULL. */
+static const void *find(struct slot_backend *sb, const void *addr, size_t size)
+{
+	const struct elf64_hdr *ehdr = sb->dump;
+	const struct elf64_phdr *phdr = sb->dump + ehdr->e_phoff;
+	u64 vaddr = (unsigned long)addr;
+	int i;
+
+	for (i = 1; i < ehdr->e_phnum; i++)
+		if (vaddr >= phdr[i].p_vaddr &&
+		    vaddr + size <= phdr[i].p_vaddr + phdr[i].p_filesz)
+			return sb->dump + phdr[i].p_offset + (vaddr - phdr[i].p_vaddr);
+	return NULL;
+}
+
+static bool has(struct slot_backend *sb, const void *addr, size_t size)
+{
+	const void *p = find(sb, addr, size);
+
+	return p && !memcmp(p, addr, size);
+}
+
+/* The KMEMDUMP note, which is the last one. */
+static const struct kmemdump_note *region_note(struct slot_backend *sb)
+{
+	const struct elf64_hdr *ehdr = sb->dump;
+	const struct elf64_phdr *phdr = sb->dump + ehdr->e_phoff;
+	const void *p = sb->dump + phdr->p_offset, *end = p + phdr->p_filesz;
+
+	while (p < end) {
+		const struct elf64_note *note = p;
+		const void *desc = p + sizeof(*note) + ALIGN(note->n_namesz, 4);
+
+		if (note->n_type == KMEMDUMP_NT_REGIONS)
+			return desc;
+		p = desc + ALIGN(note->n_descsz, 4);
+	}
+	return NULL;
+}
+
+static void at_panic(struct slot_backend *sb)
+{
+	static struct pt_regs regs;
+
+	kmemdump_slots_panic(&sb->be, sb->table, sb->table->image, &regs);
+}
+
+static void layout(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	u8 *a = own_page(test, 1), *b = own_page(test, 2);
+	const struct kmemdump_note *note;
+	const struct elf64_shdr *shdr;
+	const struct elf64_hdr *ehdr;
+	struct slot_backend *sb;
+	const char *names;
+	int i;
+
+	kmemdump_test_add(test, table, "first", a, PAGE_SIZE, 0);
+	sb = attach(test, table, MAX_SLOTS, 0);
+	kmemdump_test_add(test, table, "second", b + 10, 100, 0);
+	kmemdump_test_add(test, table, "same page", b + 500, 100, 0);
+	ehdr = save(test, sb);
+	KUNIT_EXPECT_EQ(test, sb->nr, 3);
+	KUNIT_EXPECT_STREQ(test, sb->slots[0].name, "KELF_HDR");
+	KUNIT_EXPECT_TRUE(test, has(sb, a, PAGE_SIZE) && has(sb, b, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, ehdr->e_phnum, 3);
+
+	/* Sections: none, their names, then as in the table. */
+	KUNIT_ASSERT_EQ(test, ehdr->e_shnum, 4);
+	KUNIT_EXPECT_EQ(test, ehdr->e_shstrndx, 1);
+	shdr = sb->dump + ehdr->e_shoff;
+	names = sb->dump + shdr[1].sh_offset;
+	KUNIT_EXPECT_EQ(test, shdr[0].sh_type, SHT_NULL);
+	KUNIT_EXPECT_EQ(test, shdr[1].sh_type, SHT_STRTAB);
+	KUNIT_EXPECT_STREQ(test, names + shdr[1].sh_name, "STR_TBL");
+	for (i = 1; i < sb->nr; i++)
+		KUNIT_EXPECT_STREQ(test, names + shdr[1 + i].sh_name, sb->slots[i].name);
+	KUNIT_EXPECT_LE(test, shdr[1].sh_offset + shdr[1].sh_size, sb->slots[0].size);
+
+	note = region_note(sb);
+	KUNIT_ASSERT_NOT_NULL(test, note);
+	KUNIT_EXPECT_EQ(test, note->nr_regions, 3);
+	KUNIT_EXPECT_EQ(test, note->nr_left_out, 0);
+	/* Nobody knows what they will be at the crash. */
+	for (i = 0; i < 3; i++) {
+		const struct kmemdump_note_region *region = (void *)(note + 1);
+
+		KUNIT_EXPECT_EQ(test, region[i].flags, KMEMDUMP_REGION_VOLATILE);
+	}
+}
+
+static void names(struct kunit *test)
+{
+	static const char * const texts[] = {
+		"ELF", "elf_hdr", "a/b:c d", "a long name that", "a long name this",
+		"A LONG NAME", "a_long_name", "a_long_na_7", "x", "X",
+	};
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct slot_backend *sb = attach(test, table, MAX_SLOTS, 0);
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(texts); i++)
+		kmemdump_test_add(test, table, texts[i], own_page(test, i), 10, 0);
+	/* That checks all that has to hold of names. */
+	save(test, sb);
+	KUNIT_ASSERT_EQ(test, sb->nr, 1 + ARRAY_SIZE(texts));
+	for (i = 1; i < sb->nr; i++)
+		if (!strcmp(sb->slots[i].name, "Ka_b_c_d"))
+			return;
+	KUNIT_FAIL(test, "no readable name");
+}
+
+static void removal(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	u8 *a = own_page(test, 1), *b = own_page(test, 2);
+	struct slot_backend *sb = attach(test, table, MAX_SLOTS, 0);
+	struct kmemdump_region region = { .name = "b", .virt_addr = b, .size = 10 };
+
+	kmemdump_test_add(test, table, "a", a, 10, 0);
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	save(test, sb);
+	KUNIT_EXPECT_TRUE(test, has(sb, a, 10) && has(sb, b, 10));
+	KUNIT_ASSERT_EQ(test, kmemdump_remove(table, &region), 0);
+	save(test, sb);
+	KUNIT_EXPECT_TRUE(test, has(sb, a, 10));
+	KUNIT_EXPECT_NULL(test, find(sb, b, 10));
+
+	/* Each time the other table, and at the end none. */
+	KUNIT_EXPECT_LT(test, sb->last_copy, KMEMDUMP_SLOT_COPIES - 1);
+	kmemdump_detach(table, &sb->be);
+	sb->table = NULL;
+	KUNIT_EXPECT_EQ(test, sb->nr, 0);
+}
+
+static void moving(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	u8 *a = own_page(test, 1), *b = own_page(test, 2);
+	struct slot_backend *sb = attach(test, table, MAX_SLOTS, 0);
+	struct kmemdump_region region = { .name = "moves", .virt_addr = a, .size = 10 };
+	unsigned int copy, i;
+
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	for (i = 0; i < 4; i++) {
+		region.virt_addr = i & 1 ? a : b;
+		copy = sb->last_copy;
+		KUNIT_ASSERT_EQ(test, kmemdump_move(table, &region), 0);
+		KUNIT_EXPECT_NE(test, sb->last_copy, copy);
+		save(test, sb);
+		KUNIT_EXPECT_TRUE(test, has(sb, region.virt_addr, 10));
+		KUNIT_EXPECT_NULL(test, find(sb, i & 1 ? b : a, 10));
+	}
+}
+
+static void no_room(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct slot_backend *sb = attach(test, table, 3, 0);
+	u8 *pages[6];
+	int ids[6], i;
+
+	for (i = 0; i < 6; i++) {
+		char name[8];
+
+		pages[i] = own_page(test, i);
+		snprintf(name, sizeof(name), "r%d", i);
+		ids[i] = kmemdump_test_add_ranked(test, table, name, pages[i], 10,
+						  i < 4 ? KMEMDUMP_PRIORITY_LOW :
+							  KMEMDUMP_PRIORITY_HIGH);
+	}
+	save(test, sb);
+	KUNIT_EXPECT_EQ(test, sb->nr, 4);
+	/* Firmware saves those that matter most, and the note says that there are more. */
+	KUNIT_EXPECT_TRUE(test, has(sb, pages[4], 10) && has(sb, pages[5], 10));
+	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_regions, 3);
+	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_left_out, 3);
+	for (i = 0; i < 6; i++)
+		KUNIT_EXPECT_EQ(test, !!find(sb, pages[i], 10),
+				kmemdump_carried(xa_load(&table->regions, ids[i]), &sb->be));
+	/* Also of one that never had a chance. */
+	kmemdump_test_add_ranked(test, table, "late", own_page(test, 9), 10,
+				 KMEMDUMP_PRIORITY_LOW);
+	save(test, sb);
+	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_left_out, 4);
+}
+
+/* Areas take in what is in them. */
+static void areas(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct slot_backend *sb = attach(test, table, 4, 0);
+	u8 *area = kunit_kzalloc(test, 8 * PAGE_SIZE, GFP_KERNEL);
+	struct kmemdump_region region = { .name = "area", .size = 8 * PAGE_SIZE };
+
+	KUNIT_ASSERT_NOT_NULL(test, area);
+	region.virt_addr = area;
+	kmemdump_test_add(test, table, "inside", area + 3 * PAGE_SIZE + 7, 100, 0);
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_CORE,
+					   KMEMDUMP_ENTRY_AREA), 0);
+	save(test, sb);
+	KUNIT_EXPECT_EQ(test, sb->nr, 2);
+	KUNIT_EXPECT_STREQ(test, sb->slots[1].name, "Karea");
+}
+
+/* The same memory at two addresses is saved once, and found at both. */
+static void aliases(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct slot_backend *sb = attach(test, table, 4, 16 * PAGE_SIZE);
+	u8 *a = own_page(test, 1), *alias;
+	struct page *pages[2] = { virt_to_page(a), virt_to_page(a + PAGE_SIZE) };
+	struct kmemdump_region region = { .name = "mapped", .size = PAGE_SIZE + 10 };
+
+	alias = vmap(pages, 2, VM_MAP, PAGE_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, alias);
+	region.virt_addr = alias;
+	kmemdump_test_add(test, table, "linear", a, 10, 0);
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	save(test, sb);
+	KUNIT_EXPECT_EQ(test, sb->nr, 2);
+	KUNIT_EXPECT_TRUE(test, has(sb, a, 10) && has(sb, alias, PAGE_SIZE + 10));
+	at_panic(sb);
+	save(test, sb);
+	KUNIT_EXPECT_TRUE(test, has(sb, a, 10) && has(sb, alias, PAGE_SIZE + 10));
+	/* The mapping goes before the table does. */
+	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &region), 0);
+	vunmap(alias);
+}
+
+static void panic_packs(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct slot_backend *sb = attach(test, table, 4, 128 * PAGE_SIZE);
+	u8 *pages[20], *large = kunit_kzalloc(test, 8 * PAGE_SIZE, GFP_KERNEL);
+	const struct kmemdump_note_region *regions;
+	const struct kmemdump_note *note;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, large);
+	for (i = 0; i < 20; i++) {
+		char name[8];
+
+		pages[i] = own_page(test, i);
+		snprintf(name, sizeof(name), "r%d", i);
+		kmemdump_test_add(test, table, name, pages[i], 100, 0);
+	}
+	kmemdump_test_add(test, table, "large", large, 8 * PAGE_SIZE, 0);
+	at_panic(sb);
+	KUNIT_EXPECT_EQ(test, sb->last_copy, KMEMDUMP_SLOT_COPIES - 1);
+	save(test, sb);
+	KUNIT_EXPECT_EQ(test, sb->nr, 1 + 4);
+	KUNIT_EXPECT_STREQ(test, sb->slots[4].name, "Kstaging");
+	/* The largest has a slot of its own. */
+	for (i = 1; i < 4; i++)
+		if (!strcmp(sb->slots[i].name, "Klarge"))
+			break;
+	KUNIT_EXPECT_LT(test, i, 4);
+
+	note = region_note(sb);
+	KUNIT_ASSERT_EQ(test, note->nr_regions, 21);
+	KUNIT_EXPECT_EQ(test, note->nr_left_out, 0);
+	regions = (void *)(note + 1);
+	for (i = 0; i < 20; i++) {
+		KUNIT_ASSERT_TRUE(test, has(sb, pages[i], 100));
+		KUNIT_EXPECT_EQ(test, regions[i].flags, 0);
+		KUNIT_EXPECT_EQ(test, regions[i].checksum, xxh64(pages[i], 100, 0));
+	}
+	KUNIT_EXPECT_TRUE(test, has(sb, large, 8 * PAGE_SIZE));
+	/* What others do afterwards changes nothing. */
+	kmemdump_test_add(test, table, "late", own_page(test, 99), 100, 0);
+	KUNIT_EXPECT_EQ(test, sb->last_copy, KMEMDUMP_SLOT_COPIES - 1);
+	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_regions, 21);
+
+	/* What was found first at the panic is what is packed. */
+	memset(pages[0], 0xee, 100);
+	memset(pages[19], 0xee, 100);
+	save(test, sb);
+	KUNIT_EXPECT_FALSE(test, has(sb, pages[0], 100) && has(sb, pages[19], 100));
+}
+
+static void panic_with_little_room(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct slot_backend *sb = attach(test, table, 2, 16 * PAGE_SIZE);
+	unsigned int nr_have = 0;
+	u8 *pages[30];
+	int i;
+
+	for (i = 0; i < 30; i++) {
+		char name[8];
+
+		pages[i] = own_page(test, i);
+		snprintf(name, sizeof(name), "r%d", i);
+		kmemdump_test_add_ranked(test, table, name, pages[i], 100,
+					 i == 29 ? KMEMDUMP_PRIORITY_HIGH :
+						   KMEMDUMP_PRIORITY_NORMAL);
+	}
+	at_panic(sb);
+	save(test, sb);
+	for (i = 0; i < 30; i++)
+		nr_have += has(sb, pages[i], 100);
+	KUNIT_EXPECT_GT(test, nr_have, 3);
+	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_regions, 30);
+	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_left_out, 30 - nr_have);
+	KUNIT_EXPECT_TRUE(test, has(sb, pages[29], 100));
+}
+
+/* Notes that do not even fit leave the table as it was. */
+static void panic_without_room(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct slot_backend *sb = attach(test, table, 3, SZ_64K);
+	u8 *a = own_page(test, 1), *many = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	unsigned int copy, i;
+
+	KUNIT_ASSERT_NOT_NULL(test, many);
+	kmemdump_test_add_ranked(test, table, "a", a, 100, KMEMDUMP_PRIORITY_HIGH);
+	for (i = 0; i < 400; i++) {
+		char name[8];
+
+		snprintf(name, sizeof(name), "r%u", i);
+		kmemdump_test_add(test, table, name, many + i, 1, 0);
+	}
+	copy = sb->last_copy;
+	at_panic(sb);
+	KUNIT_EXPECT_EQ(test, sb->last_copy, copy);
+	save(test, sb);
+	KUNIT_EXPECT_TRUE(test, has(sb, a, 100));
+}
+
+static void panic_with_nothing_staged(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct slot_backend *sb = attach(test, table, 8, SZ_64K);
+	u8 *a = own_page(test, 1);
+
+	kmemdump_test_add(test, table, "a", a, 100, 0);
+	at_panic(sb);
+	save(test, sb);
+	KUNIT_EXPECT_EQ(test, sb->nr, 2);
+	KUNIT_EXPECT_TRUE(test, has(sb, a, 100));
+	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_left_out, 0);
+}
+
+static void validity(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_test_backend *other = kmemdump_test_hands_off(test, 1);
+	struct kmemdump_backend be = {
+		.name = "bad", .max_slots = 1, .max_bytes = 1,
+	};
+	struct kmemdump_backend_ops ops = *other->be.ops;
+
+	ops.publish = publish;
+	be.ops = &ops;
+	KUNIT_EXPECT_EQ(test, kmemdump_attach(table, &be), -EINVAL);
+	be.ops = &slot_ops;
+	be.max_slots = 0;
+	KUNIT_EXPECT_EQ(test, kmemdump_attach(table, &be), -EINVAL);
+}
+
+static struct kunit_case slots_cases[] = {
+	KUNIT_CASE(layout),
+	KUNIT_CASE(names),
+	KUNIT_CASE(removal),
+	KUNIT_CASE(moving),
+	KUNIT_CASE(no_room),
+	KUNIT_CASE(areas),
+	KUNIT_CASE(aliases),
+	KUNIT_CASE(panic_packs),
+	KUNIT_CASE(panic_with_little_room),
+	KUNIT_CASE(panic_without_room),
+	KUNIT_CASE(panic_with_nothing_staged),
+	KUNIT_CASE(validity),
+	{ }
+};
+
+static struct kunit_suite slots_suite = {
+	.name = "kmemdump-slots",
+	.test_cases = slots_cases,
+};
+
+kunit_test_suite(slots_suite);
