@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Qualcomm minidump: edits of the table that firmware may read at any time.
+ *
+ * A crash can come between any two stores, and then firmware has to find the table
+ * as it was or as it is to be. So the array of regions is there in several copies,
+ * and each change fills one that firmware does not see. What remains is to switch
+ * the address and the number of entries, which are two stores. In between, the
+ * larger number goes with the one or the other array: therefore the entries of an
+ * array behind its last region are marked invalid. Should firmware not look at that
+ * mark, it finds the first region again there.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#include <linux/build_bug.h>
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "minidump.h"
+
+static_assert(sizeof(struct minidump_region) == 40);
+static_assert(sizeof(struct minidump_subsystem) == 32);
+static_assert(offsetof(struct minidump_toc, subsystems) == 16);
+static_assert(sizeof_field(struct kmemdump_slot, name) == MINIDUMP_NAME + 1);
+
+static void show_test(struct minidump_table *table)
+{
+	if (IS_ENABLED(CONFIG_QCOM_MINIDUMP_KUNIT_TEST) && table->stored)
+		table->stored(table);
+}
+
+/* All that firmware may see is stored here. One store each, in this order. */
+static void put32(struct minidump_table *table, __le32 *to, u32 value)
+{
+	WRITE_ONCE(*to, cpu_to_le32(value));
+	/* Firmware sees the stores in this order. */
+	wmb();
+	show_test(table);
+}
+
+static void put64(struct minidump_table *table, __le64 *to, u64 value)
+{
+	WRITE_ONCE(*to, cpu_to_le64(value));
+	/* As above. */
+	wmb();
+	show_test(table);
+}
+
+static u32 get32(const __le32 *from)
+{
+	return le32_to_cpu(READ_ONCE(*from));
+}
+
+/* Why the table that firmware left is of no use, or NULL. */
+const char *minidump_check(const struct minidump_toc *toc, size_t size)
+{
+	const struct minidump_subsystem *apss = &toc->subsystems[MINIDUMP_APSS];
+
+	if (size < sizeof(*toc))
+		return "it is too small";
+	if (size < offsetofend(struct minidump_toc, subsystems[MINIDUMP_APSS]))
+		return "it has no room for a subsystem";
+	if (!get32(&toc->status))
+		return "the firmware has not set it up";
+	/*
+	 * Nobody is known to look at the revision, and some firmware may not set it.
+	 * What a later one means we do not know, and it is firmware that reads.
+	 */
+	if (get32(&toc->revision) > MINIDUMP_REVISION)
+		return "its revision is not known";
+	if (!get32(&toc->enabled))
+		return "the firmware has not enabled minidumps";
+	if (get32(&apss->encryption_required) == MINIDUMP_ENCR_YES &&
+	    get32(&apss->status) != MINIDUMP_STATUS_READY)
+		return "the firmware would encrypt the dump";
+	return NULL;
+}
+
+/* How many regions the other subsystems have by now. */
+unsigned int minidump_count_others(const struct minidump_toc *toc, size_t size)
+{
+	unsigned int nr = (size - sizeof(*toc)) / sizeof(toc->subsystems[0]), i, sum = 0;
+
+	for (i = 0; i < nr; i++) {
+		const struct minidump_subsystem *other = &toc->subsystems[i];
+
+		if (i != MINIDUMP_APSS && get32(&other->status) == MINIDUMP_STATUS_READY &&
+		    get32(&other->enabled) == MINIDUMP_ENABLED)
+			sum += min_t(u32, get32(&other->region_count), MINIDUMP_TOTAL);
+	}
+	return sum;
+}
+
+/* The table is not to be looked at, and points nowhere. */
+void minidump_table_clear(struct minidump_table *table)
+{
+	struct minidump_subsystem *apss = table->apss;
+
+	put32(table, &apss->status, 0);
+	put32(table, &apss->region_count, 0);
+	put64(table, &apss->regions, 0);
+	put32(table, &apss->enabled, 0);
+}
+
+void minidump_table_free(struct minidump_table *table)
+{
+	int i;
+
+	for (i = 0; i < KMEMDUMP_SLOT_COPIES; i++)
+		if (table->copies[i])
+			free_pages_exact(table->copies[i],
+					 table->max * sizeof(*table->copies[i]));
+}
+
+/*
+ * Take over our part of @toc, which minidump_check() has seen, for @max regions. What
+ * is there may be the table of an earlier kernel, and what that points to is in
+ * other use by now.
+ */
+int minidump_table_init(struct minidump_table *table, struct minidump_toc *toc, unsigned int max)
+{
+	struct minidump_subsystem *apss = &toc->subsystems[MINIDUMP_APSS];
+	int i;
+
+	table->apss = apss;
+	table->max = max;
+	for (i = 0; i < KMEMDUMP_SLOT_COPIES; i++) {
+		table->copies[i] = alloc_pages_exact(max * sizeof(*table->copies[i]),
+						     GFP_KERNEL | __GFP_ZERO);
+		if (!table->copies[i]) {
+			minidump_table_free(table);
+			return -ENOMEM;
+		}
+	}
+
+	minidump_table_clear(table);
+	put32(table, &apss->encryption_status, MINIDUMP_ENCR_DONE);
+	put32(table, &apss->encryption_required, MINIDUMP_ENCR_NO);
+	if (get32(&apss->status) || get32(&apss->encryption_status) != MINIDUMP_ENCR_DONE ||
+	    get32(&apss->encryption_required) != MINIDUMP_ENCR_NO) {
+		minidump_table_free(table);
+		return -EROFS;
+	}
+	return 0;
+}
+
+static void fill_region(struct minidump_region *region, const struct kmemdump_slot *slot, u32 valid)
+{
+	*region = (struct minidump_region) {
+		.valid		= cpu_to_le32(valid),
+		.address	= cpu_to_le64(slot->phys_addr),
+		.size		= cpu_to_le64(slot->size),
+	};
+	strscpy(region->name, slot->name);
+}
+
+/*
+ * Have firmware see @nr slots in @copy, which it does not see now. Nothing, if @nr is
+ * 0. Any context; one that did not come to its end leaves the table as good as
+ * before.
+ */
+void minidump_table_publish(struct minidump_table *table, unsigned int copy,
+			    const struct kmemdump_slot *slots, unsigned int nr)
+{
+	struct minidump_region *regions = table->copies[copy];
+	struct minidump_subsystem *apss = table->apss;
+	unsigned int i, count;
+
+	if (!nr) {
+		minidump_table_clear(table);
+		return;
+	}
+	for (i = 0; i < table->max; i++)
+		fill_region(&regions[i], &slots[i < nr ? i : 0],
+			    i < nr ? MINIDUMP_VALID : MINIDUMP_INVALID);
+	/* All of the copy before the address of it. */
+	wmb();
+
+	/* That of what firmware sees, also if someone was stopped in the middle of this. */
+	count = get32(&apss->region_count);
+	if (nr > count)
+		put32(table, &apss->region_count, nr);
+	put64(table, &apss->regions, virt_to_phys(regions));
+	if (nr < count)
+		put32(table, &apss->region_count, nr);
+
+	if (get32(&apss->status) != MINIDUMP_STATUS_READY) {
+		put32(table, &apss->enabled, MINIDUMP_ENABLED);
+		put32(table, &apss->status, MINIDUMP_STATUS_READY);
+	}
+}
