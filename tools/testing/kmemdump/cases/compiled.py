@@ -27,7 +27,8 @@ def test_compiled_out(lab):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     names = [REPO / "samples/kmemdump/kmemdump_test.c",
-             host.HERE / "modules/kmemdump_provider.c"]
+             host.HERE / "modules/kmemdump_provider.c",
+             host.HERE / "modules/kmemdump_vendor.c"]
     for path in names:
         shutil.copy(path, folder)
     (folder / "Makefile").write_text("".join(f"obj-m += {path.stem}.o\n" for path in names))

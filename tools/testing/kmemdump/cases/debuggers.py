@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 from harness import host, story
+from harness.firmware import Held
 from harness.lab import expect
 
 # With KASLR, and what switches it off.
@@ -39,10 +40,19 @@ print(json.dumps({
 _dumps = {}
 
 
+def _minidump(there):
+    with Held(there) as held:
+        held.guest.run("insmod kmemdump_test.ko")
+        core = held.save(held.crash()[1], "debug-minidump")
+    return there, core, core
+
+
 def _dump(lab, board, core_set="standard", cpus=None, append="", devices=()):
     """The lab of the board and the ELF core of a crash there."""
     key = board, core_set, cpus, append, devices
-    if key not in _dumps:
+    if key not in _dumps and board == "arm64-minidump":
+        _dumps[key] = _minidump(lab.other(board))
+    elif key not in _dumps:
         there = lab if board == "x86_64-ramoops" else lab.other(board)
         with there.guest(area=None if there.kernel.board.dts else "0x400000", cpus=cpus,
                          append=f"kmemdump.coreset={core_set} {append}", devices=devices) as guest:
@@ -170,6 +180,10 @@ def test_crash_with_five_levels(lab):
     _check_crash(lab, "x86_64-ramoops", devices=LA57)
 
 
+def test_crash_on_a_minidump(lab):
+    _check_crash(lab, "arm64-minidump")
+
+
 def test_crash_in_a_module(lab):
     """The function of the module is named in the backtrace."""
     with lab.guest(append="kmemdump.coreset=standard oops=panic") as guest:
@@ -226,6 +240,10 @@ def test_gdb_on_arm64(lab):
     _check_gdb(lab, "arm64-ramoops")
 
 
+def test_gdb_on_a_minidump(lab):
+    _check_gdb(lab, "arm64-minidump")
+
+
 def test_gdb_on_ppc64le(lab):
     _check_gdb(lab, "ppc64le-ramoops")
 
@@ -264,6 +282,10 @@ def test_drgn_on_x86_64(lab):
 
 def test_drgn_on_arm64(lab):
     _check_drgn(lab, "arm64-ramoops")
+
+
+def test_drgn_on_a_minidump(lab):
+    _check_drgn(lab, "arm64-minidump")
 
 
 def test_drgn_on_ppc64le(lab):

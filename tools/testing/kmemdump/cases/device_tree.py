@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""arm64, with the area described in the device tree."""
+"""arm64, with the area described in the device tree; and bindings."""
 
 import re
 import subprocess
+
+from harness.host import REPO
 
 from harness import story
 from harness.lab import RECORD, expect
@@ -47,6 +49,35 @@ def test_reserved_memory_on_arm64(lab):
         for cpu in range(arm64.kernel.board.cpus):
             shown = lab.reader("show", dump, f"annotated_percpu@{cpu}")
             expect(shown == f"static of CPU {cpu}\n", "a per-CPU variable of a module", shown)
+
+
+def _run(*cmd, **kwargs):
+    proc = subprocess.run([*map(str, cmd)], capture_output=True, text=True, **kwargs)
+    return proc.returncode, proc.stdout + proc.stderr
+
+
+def test_bindings(lab):
+    """Each binding is a good schema, and its example keeps to it."""
+    bindings = lab.tree.linux / "Documentation/devicetree/bindings"
+    ours = sorted((REPO / "Documentation/devicetree").glob("**/*.yaml"))
+    expect(ours, "bindings")
+    for path in ours:
+        binding = lab.tree.linux / path.relative_to(REPO)
+        status, out = _run("dt-doc-validate", "-u", bindings, binding)
+        expect(not status and not out, f"no complaint on {path.name}", out)
+        schema, example = lab.dumps / "schema.json", lab.dumps / "example"
+        status, out = _run("dt-mk-schema", "-j", "-o", schema, binding, *bindings.glob("*.yaml"),
+                           *(bindings / "pinctrl").glob("pinctrl*.yaml"))
+        expect(not status, "a schema", out)
+        source = _run("dt-extract-example", binding)[1]
+        # The wrong one shows that the check would find something.
+        wrong = re.sub(r"^(\s+)(\S+ = <)", r"\1wrong-\2", source, flags=re.M)
+        for text, right in ((source, True), (wrong, False)):
+            status, out = _run("dtc", "-q", "-O", "dtb", "-o", example, input=text)
+            expect(not status, "dtc to compile it", out)
+            out = _run("dt-validate", "-s", schema, example)[1]
+            expect(not out == right, f"example of {path.name} to be "
+                   f"{'right' if right else 'wrong'}", out)
 
 
 def test_kunit_on_arm64_each(lab, results):

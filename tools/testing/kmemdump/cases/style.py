@@ -58,7 +58,8 @@ def _compile_all(kernel, *folders):
 
 
 def test_w1_and_sparse(lab):
-    _compile_all(lab.kernel, "mm/kmemdump/", "fs/pstore/", "samples/kmemdump/")
+    _compile_all(lab.kernel, "mm/kmemdump/", "fs/pstore/", "drivers/soc/qcom/minidump/",
+                 "samples/kmemdump/")
 
 
 def test_w1_and_sparse_on_ppc64le(lab):
@@ -69,7 +70,7 @@ def test_w1_and_sparse_on_ppc64le(lab):
 
 def test_kernel_doc(lab):
     files = [f for f in _files((".c", ".h"))
-             if f.startswith(("arch/", "include/", "mm/", "fs/")) and "_test" not in f]
+             if f.startswith(("arch/", "drivers/", "include/", "mm/", "fs/")) and "_test" not in f]
     proc = subprocess.run([str(lab.tree.linux / "scripts/kernel-doc"), "-none", "-Wall", *files],
                           cwd=REPO, capture_output=True, text=True)
     expect(not proc.stderr.strip() and proc.returncode == 0, "no complaint of kernel-doc",
@@ -85,8 +86,8 @@ def test_documentation_refers_to_what_exists(lab):
     """Each path named in the documentation is there."""
     for name in _files((".rst", ".1", "README.md")):
         text = (REPO / name).read_text()
-        for path in re.findall(r"(?<![/\w])((?:Documentation|include|mm|fs|samples|tools|patches)/"
-                               r"[\w./-]*\w)", text):
+        for path in re.findall(r"(?<![/\w])((?:Documentation|drivers|include|mm|fs|samples|tools|patches)/"
+                               r"[\w.,/-]*\w)", text):
             expect((REPO / path).exists() or (lab.tree.linux / path).exists(),
                    f"{path}, which {name} names, to exist")
 

@@ -36,7 +36,7 @@ def _run(lab, results, variant, leaks):
     kernel, files = _kernel(lab, variant)
     with Guest(kernel, files, suites.BOOT + " ramoops.kmemdump_size=0x400000", cpus=4,
                memory_mib=MEMORY_MIB, timeout=600) as guest:
-        suites.count(guest.text, results, f"{variant} ")
+        suites.count(kernel, guest.text, results, f"{variant} ")
         guest.run("insmod kmemdump_storm.ko crash=0 delay_us=20000000", timeout=600)
         guest.run("rmmod kmemdump_storm && insmod kmemdump_provider.ko leave=1 && "
                   "rmmod kmemdump_provider && cat /sys/kernel/debug/kmemdump/*", timeout=600)

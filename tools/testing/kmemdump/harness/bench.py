@@ -6,6 +6,7 @@ import re
 import struct
 
 from . import host
+from .firmware import Held
 from .guest import Guest
 from .host import Failed, say
 
@@ -88,6 +89,36 @@ def panic(lab):
         say(f"\n{figures['zstd'][0] >> 20} MiB of the kernel, {title}:")
         for name, row in figures.items():
             say(f"{name:12}{row[column]:>16,}{row[column] / figures['zstd'][column]:>8.2f}x zstd")
+
+
+SLOTS = re.compile(r"slots (\d+) (\d+) (\d+)$", re.M)
+
+
+def slots(lab):
+    """What it costs to change a table that firmware saves memory by, and at the panic."""
+    rows = {}
+    for icount in (False, True):
+        with Guest(lab.kernel, cpus=1, icount=icount, timeout=600, append="tsc=reliable "
+                   "kunit.enable=1 kunit.filter_glob=kmemdump-benchmark.slots") as guest:
+            for match in SLOTS.finditer(guest.run("dmesg")):
+                rows.setdefault(int(match[1]), []).append(int(match[3 if icount else 2]))
+    if any(len(row) != 2 for row in rows.values()) or len(rows) != 3:
+        raise Failed("the benchmark of slots failed")
+    say(f"{'regions carried':>16}{'ns per move':>14}{'instructions (QEMU -icount)':>30}")
+    for number, (ns, instructions) in rows.items():
+        say(f"{number:>16}{ns:>14,}{instructions:>30,}")
+    there = lab.other("arm64-minidump")
+    with Held(there, icount=True, cpus=1, timeout=600) as held:
+        console, dump = held.crash(timeout=600)
+    first = re.search(STAMP + "SMP: stopping|" + STAMP + "Kernel panic", console)
+    last = re.search(STAMP + r"kmemdump: minidump: \d+ regions, (\d+) bytes", console)
+    if not first or not last:
+        raise Failed(f"no minidump:\n{console[-3000:]}")
+    stamps = [int(m) * 10**9 + int(n) * 1000 for m, n in
+              (tuple(filter(None, first.groups())), last.groups()[:2])]
+    say(f"\nFrom panic to a published table of the standard set, arm64: "
+        f"{stamps[1] - stamps[0]:,} instructions, {int(last[3]):,} bytes, "
+        f"{len(dump.regions)} slots")
 
 
 SETS = ("minimal", "standard", "extended")
@@ -189,7 +220,8 @@ def fadump(lab):
     say("in bytes, and in instructions (QEMU -icount)")
 
 
-PARTS = {"registration": registration, "size": size, "panic": panic, "fadump": fadump}
+PARTS = {"registration": registration, "size": size, "panic": panic, "slots": slots,
+         "fadump": fadump}
 
 
 def run(lab, parts):

@@ -19,7 +19,7 @@ def _fetch(kernel, folder):
     """Run the suites, read each debugfs file once, and bring the counters to the host."""
     with Guest(kernel, append=suites.BOOT) as guest:
         results = Results(quiet=True)
-        suites.count(guest.text, results)
+        suites.count(kernel, guest.text, results)
         if results.failed:
             raise Failed(f"tests fail: {', '.join(results.failed)}")
         guest.run("cat /sys/kernel/debug/kmemdump/* > /dev/null")

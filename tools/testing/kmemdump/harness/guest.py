@@ -46,7 +46,7 @@ def initramfs(kernel, work, files):
     return image
 
 
-def _dtb(board, cpus, memory_mib, work):
+def _dtb(board, cpus, memory_mib, work, more):
     """QEMU's own device tree of the machine, with that of the board laid on it."""
     qemu = [*host.from_testing(board.qemu), "-m", str(memory_mib), "-smp", f"sockets={cpus}", "-object",
             f"memory-backend-ram,id=ram,size={memory_mib}M", "-display", "none"]
@@ -54,17 +54,20 @@ def _dtb(board, cpus, memory_mib, work):
     subprocess.run(qemu, check=True, capture_output=True)
     source = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts", str(work / "machine.dtb")],
                             check=True, capture_output=True, text=True).stdout
-    (work / "board.dts").write_text(source + (HERE / "boards" / board.dts).read_text())
+    (work / "board.dts").write_text(source + (HERE / "boards" / board.dts).read_text() + more)
     subprocess.run(["dtc", "-q", "-O", "dtb", "-o", str(work / "board.dtb"),
                     str(work / "board.dts")], check=True)
     return work / "board.dtb"
 
 
 class Guest:
-    """A running guest. Its RAM is a file that the host may look into and change."""
+    """A running guest. Its RAM is a file that the host may look into and change.
+    @firmware is called with it before the machine starts. With @hold the machine stops
+    where it would reset. @dts is laid on the device tree of the board."""
 
     def __init__(self, kernel, files=None, append="", cpus=None, memory_mib=None,
-                 devices=(), icount=False, disk_mib=DISK_MIB, timeout=120):
+                 devices=(), icount=False, disk_mib=DISK_MIB, timeout=120, firmware=None,
+                 hold=False, dts=""):
         self.board = board = kernel.board
         memory_mib = memory_mib or board.memory_mib
         base = "/dev/shm" if os.access("/dev/shm", os.W_OK) and \
@@ -86,7 +89,14 @@ class Guest:
                     "-serial", "stdio", "-display", "none", "-monitor", "none",
                     "-qmp", f"unix:{self.work / 'qmp'},server=on,wait=off", "-nodefaults", *devices]
         if board.dts:
-            self.cmd += ["-dtb", str(_dtb(board, cpus or board.cpus, memory_mib, self.work))]
+            self.cmd += ["-dtb", str(_dtb(board, cpus or board.cpus, memory_mib, self.work, dts))]
+        if hold:
+            self.cmd += ["-action", "reboot=shutdown,shutdown=pause"]
+        if firmware:
+            with (self.work / "ram").open("wb") as out:
+                out.truncate(memory_mib << 20)
+            with self.ram() as ram:
+                firmware(ram)
         if icount:
             # The guest's clock counts instructions then, one a nanosecond.
             self.cmd = [arg.replace("thread=multi", "thread=single") for arg in self.cmd]
@@ -197,6 +207,24 @@ class Guest:
     def reboot(self, timeout=120):
         start = len(self.text)
         self.send("reboot -f")
+        self._wait_boot(start, timeout)
+
+    def wait_held(self, timeout=120):
+        """Wait until the machine stands where it would reset."""
+        deadline = time.monotonic() + timeout
+        while self.qmp("query-status")["status"] != "shutdown":
+            if time.monotonic() > deadline or self._closed:
+                raise Failed(f"guest {self.board.name}: no reset; the console ends with:\n"
+                             f"{self.text[-2000:]}")
+            time.sleep(0.1)
+
+    def release(self, timeout=120):
+        """Let a machine that is held there reset, and wait until it has booted."""
+        start = len(self.text) - 1
+        self.qmp("set-action", reboot="reset")
+        self.qmp("system_reset")
+        self.qmp("set-action", reboot="shutdown")
+        self.qmp("cont")
         self._wait_boot(start, timeout)
 
     def _wait_boot(self, start, timeout):

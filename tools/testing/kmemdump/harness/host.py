@@ -21,7 +21,7 @@ PACKAGES = """
     bc bison build-essential busybox-static ccache flex libelf-dev libxxhash-dev
     libzstd-dev linux-source-6.12 patch perl qemu-system-x86 xz-utils zstd
 """.split()
-CHECK_PACKAGES = ["mandoc", "mmdebstrap", "sparse"]
+CHECK_PACKAGES = ["dt-schema", "mandoc", "mmdebstrap", "sparse"]
 
 
 class Failed(Exception):

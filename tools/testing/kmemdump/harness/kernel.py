@@ -14,7 +14,8 @@ from .host import CACHE, HERE, JOBS, REPO, Failed
 
 # What is ours in the output of a compiler that also sees other files. Not ram_core.c:
 # sparse has eight warnings about the pristine one.
-OURS = re.compile(r"((mm/kmemdump|arch/powerpc/fadump)/\w+\.[ch]|kmemdump\w*\.[ch]|fs/pstore/(ram|platform|inode)\.c)"
+OURS = re.compile(r"((mm/kmemdump|arch/powerpc/fadump|drivers/soc/qcom/minidump)/\w+\.[ch]|"
+                  r"kmemdump\w*\.[ch]|soc/qcom/minidump\.h|fs/pstore/(ram|platform|inode)\.c)"
                   r":\d+:.*(warning|error)", re.I)
 
 

@@ -9,8 +9,10 @@ from .host import Failed
 from .lab import expect
 
 SUITES = {f"kmemdump-{name}" for name in ("core", "translate", "lifetime", "backend", "symbols",
-                                          "elfcore", "serialize", "index")}
-SUITES_OF = {"powerpc": {"kmemdump-fadump"}}
+                                          "elfcore", "slots", "serialize", "index")}
+# Those of backends, by the option that builds them.
+SUITES_OF = {"CONFIG_KMEMDUMP_FADUMP": "kmemdump-fadump",
+             "CONFIG_QCOM_MINIDUMP_KUNIT_TEST": "kmemdump-minidump"}
 # Benchmarks are suites, too, but nothing to run among tests.
 BOOT = "kunit.enable=1 kunit.filter=speed>very_slow loglevel=7"
 
@@ -18,10 +20,10 @@ BOOT = "kunit.enable=1 kunit.filter=speed>very_slow loglevel=7"
 def run_suites(kernel, results, prefix="", append="", **kwargs):
     with Guest(kernel, append=f"{BOOT} {append}", **kwargs) as guest:
         text = guest.text
-    count(text, results, prefix, SUITES | SUITES_OF.get(kernel.board.arch, set()))
+    count(kernel, text, results, prefix)
 
 
-def count(text, results, prefix="", wanted=frozenset(SUITES)):
+def count(kernel, text, results, prefix=""):
     """Count each test of the suites in the console text of a guest."""
     # The NVRAM of a new pseries machine is empty, which its kernel warns of.
     expect(not re.search(r"\bBUG:|\bWARNING:(?! nvram)|Oops", text), "no report of the kernel", text[-3000:])
@@ -30,6 +32,8 @@ def count(text, results, prefix="", wanted=frozenset(SUITES)):
     except ktap.Bad as err:
         raise Failed(f"{err}\n{text[-3000:]}") from err
     names = {suite.name for suite in suites}
+    config = (kernel.build_dir / ".config").read_text()
+    wanted = SUITES | {suite for option, suite in SUITES_OF.items() if f"{option}=y\n" in config}
     expect(names == wanted, f"the suites {sorted(wanted)}", str(sorted(names)))
     for suite in suites:
         for name, test in suite.leaves(prefix):

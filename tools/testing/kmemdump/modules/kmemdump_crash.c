@@ -314,6 +314,19 @@ static void crash_firmware(void)
 }
 #endif
 
+/* mode=hang: this CPU does nothing any more, and nothing panics. */
+static void crash_hang(void)
+{
+	char text[] = "kmemdump test: on the stack of what hangs";
+
+	/* It has to be on the stack. */
+	OPTIMIZER_HIDE_VAR(*text);
+	pr_emerg("hanging\n");
+	local_irq_disable();
+	for (;;)
+		barrier_data(text);
+}
+
 static const struct {
 	const char *name;
 	void (*crash)(void);
@@ -327,6 +340,7 @@ static const struct {
 	{ "nested", crash_nested },
 	{ "nested_oops", crash_nested_oops },
 	{ "firmware", crash_firmware },
+	{ "hang", crash_hang },
 };
 
 static int crash_now(const char *name, const struct kernel_param *unused)

@@ -14,6 +14,14 @@ module_param(threads, uint, 0);
 static unsigned int nr_regions = 3000;
 module_param_named(regions, nr_regions, uint, 0);
 
+static unsigned int size = 64;
+module_param(size, uint, 0);
+MODULE_PARM_DESC(size, "bytes of each region");
+
+static unsigned int gap;
+module_param(gap, uint, 0);
+MODULE_PARM_DESC(gap, "bytes after each region that are not part of it");
+
 static unsigned int depth = 40;
 module_param(depth, uint, 0);
 MODULE_PARM_DESC(depth, "frames that a thread has on its stack");
@@ -47,16 +55,16 @@ static int add_region(unsigned int i)
 	char name[32];
 	struct kmemdump_region region = {
 		.name = name,
-		.size = 64,
+		.size = size,
 		.priority = i % 3 == 0 ? KMEMDUMP_PRIORITY_LOW :
 			    i % 3 == 1 ? KMEMDUMP_PRIORITY_NORMAL : KMEMDUMP_PRIORITY_HIGH,
 	};
-	char *text = kmalloc(64, GFP_KERNEL);
+	char *text = kzalloc(size + gap, GFP_KERNEL);
 
 	if (!text)
 		return -ENOMEM;
 	snprintf(name, sizeof(name), "crowd-%u", i);
-	snprintf(text, 64, "text of region %u", i);
+	snprintf(text, size, "text of region %u", i);
 	region.virt_addr = text;
 	return kmemdump_register_region(&region);
 }

@@ -27,7 +27,8 @@ module_param(crash, bool, 0);
 /* Regions that stay all the time, and so have to be in every dump. */
 #define NR_STABLE	50
 
-static char stable[NR_STABLE][100];
+/* Wherever they move to, none gets into two pages: there would be no room for that. */
+static char stable[NR_STABLE][128] __aligned(128);
 
 static struct kmemdump_region regions[NR_STABLE];
 static char names[NR_STABLE][16];
@@ -114,16 +115,33 @@ static struct kmemdump_backend storm_backend = {
 	.name = "storm", .ops = &storm_ops, .max_slots = 40, .max_bytes = U64_MAX,
 };
 
+/* Another one, for which the core does all of that. */
+
+static void storm_publish(struct kmemdump_backend *be, unsigned int copy,
+			  const struct kmemdump_slot *slots, unsigned int nr)
+{
+}
+
+static const struct kmemdump_backend_ops slot_ops = {
+	.publish = storm_publish,
+};
+
+static struct kmemdump_backend slot_backend = {
+	.name = "storm-slots", .ops = &slot_ops, .max_slots = 60, .max_bytes = U64_MAX,
+};
+
 static int come_and_go(void *unused)
 {
 	int ret;
 
 	while (!kthread_should_stop()) {
-		ret = kmemdump_register_backend(&storm_backend);
+		ret = kmemdump_register_backend(&storm_backend) ?:
+		      kmemdump_register_backend(&slot_backend);
 		if (ret) {
 			WRITE_ONCE(error, ret);
 			break;
 		}
+		kmemdump_unregister_backend(&slot_backend);
 		kmemdump_unregister_backend(&storm_backend);
 		atomic_long_inc(&attaches);
 		cond_resched();

@@ -1,0 +1,486 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Qualcomm minidump on arm64; the harness plays the boot firmware, at the reset."""
+
+import json
+import os
+import random
+import re
+import time
+
+from harness import firmware, story
+from harness.firmware import Held
+from harness.host import say
+from harness.lab import expect
+
+BOARD = "arm64-minidump"
+PANIC = "Kernel panic - not syncing: sysrq triggered crash"
+SNAPSHOTS = int(os.environ.get("SNAPSHOTS", "150"))
+
+
+def _check(there, core, status=0):
+    return json.loads(there.reader("check", "--json", core, status=status))
+
+
+def _check_story(there, core):
+    """What has to be in any dump of a guest with the sample module."""
+    text = there.reader("show", core, "my_critical_data")
+    expect(text == story.TEXT + "\n", "the text of the sample", text)
+    info = _check(there, core)
+    expect(info["good"] and info["left_out"] == 0, "all there", str(info)[:2000])
+    return info
+
+
+def test_story(lab):
+    """The sample's text, the log and the registers come out of what the firmware saves."""
+    there = lab.other(BOARD)
+    with Held(there) as held:
+        held.guest.run("insmod kmemdump_test.ko")
+        console, dump = held.crash()
+        core = held.save(dump, "minidump-story")
+    expect(not dump.messages, "the firmware to find nothing wrong", str(dump.messages))
+    info = _check_story(there, core)
+    expect(PANIC in there.reader("log", core), "the panic in the log")
+    expect([cpu["state"] for cpu in sorted(info["cpus"], key=lambda cpu: cpu["state"])] ==
+           ["crashed", "stopped"], "registers of both CPUs", str(info["cpus"]))
+    line = re.search(r"minidump: (\d+) regions, (\d+) bytes in (\d+) slots left to it, "
+                     r"0 pieces left out", console)
+    expect(line and int(line[2]) == core.stat().st_size and int(line[3]) == len(dump.regions),
+           "a line in the log with the right numbers", console)
+    expect({"Kmy_critical", "Kstaging", "Kkernel_data"} <= set(dump.names),
+           "names that say what it is", str(dump.names))
+    # Firmware that does not look at the mark sees the same.
+    expect(firmware.assemble_like_qdl(dump.regions)[0] == core.read_bytes(), "one ELF core")
+
+
+def test_reset_without_a_panic(lab):
+    """A watchdog resets the machine: nothing of the kernel ran, and there is a dump."""
+    there = lab.other(BOARD)
+    with Held(there) as held:
+        held.guest.run("insmod kmemdump_test.ko; echo word of the log > /dev/kmsg")
+        held.guest.qmp("system_reset")
+        held.guest.wait_held()
+        dump = held.collect()
+        core = held.save(dump, "minidump-watchdog")
+    info = _check_story(there, core)
+    expect("word of the log" in there.reader("log", core), "the log up to the reset")
+    expect({cpu["state"] for cpu in info["cpus"]} == {"running"}, "no CPU to have stopped",
+           str(info["cpus"]))
+    expect({r["checksum"] for r in info["regions"]} == {"none"}, "no checksum of what changes")
+    expect("Kkernel_data" in dump.names and len(dump.names) < 30, "areas in a slot each",
+           str(dump.names))
+
+
+def _hang(lab, append):
+    there = lab.other(BOARD)
+    with Held(there, append=append) as held:
+        held.guest.send("insmod kmemdump_crash.ko mode=hang")
+        held.guest.wait("hanging")
+        time.sleep(2)
+        held.guest.qmp("system_reset")
+        held.guest.wait_held()
+        dump = held.collect()
+        core = held.save(dump, "minidump-hang")
+    return there, core
+
+
+def test_what_hangs(lab):
+    """A CPU hangs with interrupts off; its task and stack are in the table by then."""
+    there, core = _hang(lab, "kmemdump.running=50")
+    for cpu in range(2):
+        if "insmod" in there.reader("show", "-r", core, f"task:{cpu}"):
+            break
+    else:
+        expect(False, "the task that hangs to be listed")
+    expect("on the stack of what hangs" in there.reader("show", "-r", core, f"stack:{cpu}"),
+           "its stack")
+    there, core = _hang(lab, "")
+    expect("stack:" not in there.reader("list", core), "nothing of that if not asked for")
+
+
+def test_two_boots(lab):
+    """The second kernel finds a table of its own, and so does the firmware after it."""
+    there = lab.other(BOARD)
+    with Held(there) as held:
+        held.guest.run("insmod kmemdump_test.ko; echo first boot > /dev/kmsg")
+        _, dump = held.crash()
+        first = held.save(dump, "minidump-first")
+        held.restart()
+        log = held.guest.run("dmesg")
+        expect("earlier kernel's table" not in log, "a table as the firmware makes it", log)
+        held.guest.run("insmod kmemdump_test.ko; echo second boot > /dev/kmsg")
+        _, dump = held.crash()
+        second = held.save(dump, "minidump-second")
+    logs = []
+    for core in (first, second):
+        _check_story(there, core)
+        logs.append(there.reader("log", core))
+    expect("first boot" in logs[0] and "second boot" not in logs[0], "the log of the first boot")
+    expect("second boot" in logs[1] and "first boot" not in logs[1], "the log of the second")
+
+
+def test_dirty_table(lab):
+    """SMEM as the kernel before has left it: a live table, to memory in other use by now."""
+    there = lab.other(BOARD)
+    with Held(there) as held:
+        held.guest.run("insmod kmemdump_test.ko")
+        _, before = held.crash()
+        held.guest.release()
+        log = held.guest.run("dmesg")
+        expect("an earlier kernel's table is dropped" in log, "a word on it", log)
+        held.guest.run("insmod kmemdump_test.ko; echo after the dirty table > /dev/kmsg")
+        _, dump = held.crash()
+        core = held.save(dump, "minidump-dirty")
+    _check_story(there, core)
+    expect("after the dirty table" in there.reader("log", core), "the log of this boot")
+    expect(before.concatenated() != dump.concatenated(), "another dump")
+
+
+def _crowd(lab, regions, size, gap=0):
+    there = lab.other(BOARD)
+    with Held(there) as held:
+        held.guest.run(f"insmod kmemdump_crowd.ko threads=0 regions={regions} size={size} "
+                       f"gap={gap}",
+                       timeout=300)
+        listed = held.guest.run("cat /sys/kernel/debug/kmemdump/not_carried").splitlines()[1:]
+        # As a watchdog would find it at this moment; then the panic.
+        running = held.collect()
+        firmware.check_table(running)
+        _, dump = held.crash(timeout=300)
+        core = held.save(dump, f"minidump-{regions}")
+        ahead = there.dumps / f"minidump-{regions}-running.core"
+        ahead.write_bytes(running.concatenated())
+    return there, [line.split("\t")[2] for line in listed], ahead, core, dump
+
+
+def _crowd_states(info):
+    return {r["name"]: (r["state"], r["checksum"]) for r in info["regions"]
+            if r["name"].startswith("crowd-")}
+
+
+def _check_crowd(lab, regions):
+    """Regions of a page each, none beside another, so that the slots run out."""
+    there, not_carried, ahead, core, dump = _crowd(lab, regions, 4096, 4096)
+    expect(len(dump.regions) <= 201, "no more ranges than agreed on", str(len(dump.regions)))
+    info = _check(there, ahead, status=None)
+    expect(info["left_out"] == len(not_carried), "the note to count what is listed in debugfs",
+           f"{info['left_out']} and {len(not_carried)}")
+    states = _crowd_states(info)
+    crowd = {f"crowd-{i}" for i in range(regions)}
+    expect(set(states) == crowd - set(not_carried) and
+           all(state == ("ok", "none") for state in states.values()),
+           "all that is carried", str(states)[:2000])
+    info = _check(there, core, status=None)
+    states = _crowd_states(info)
+    expect(len(states) == regions, "all regions listed", str(len(states)))
+    wrong = [name for name, state in states.items() if state not in (("ok", "good"),
+                                                                     ("missing", "none"))]
+    expect(not wrong, "each region to be there with its checksum, or not at all", str(wrong))
+    return info, states, not_carried
+
+
+def test_10_regions(lab):
+    info, _, not_carried = _check_crowd(lab, 10)
+    expect(info["good"] and not not_carried, "all of them")
+
+
+def test_200_regions(lab):
+    info, _, not_carried = _check_crowd(lab, 200)
+    expect(info["good"] and not_carried, "all of them, with the help of the staging buffer")
+
+
+def test_201_regions(lab):
+    expect(_check_crowd(lab, 201)[0]["good"], "all of them")
+
+
+def test_202_regions(lab):
+    expect(_check_crowd(lab, 202)[0]["good"], "all of them")
+
+
+def test_5000_regions(lab):
+    """More than there is room for: what matters less is missing, and counted."""
+    info, states, _ = _check_crowd(lab, 5000)
+    missing = {name for name, state in states.items() if state[0] == "missing"}
+    expect(missing and info["left_out"], "some to be missing", str(info["left_out"]))
+    # Of the numbers, those that leave 2 have high priority, and those that leave 0 low.
+    classes = {name: int(name.split("-")[1]) % 3 for name in states}
+    expect(not any(classes[name] == 2 for name in missing) or
+           all(name in missing for name in states if classes[name] != 2),
+           "those of low priority to be missing first", str(sorted(missing))[:1000])
+
+
+def test_5000_small_regions(lab):
+    """Many of them share pages, so there is room for all at the panic."""
+    there, not_carried, _, core, _ = _crowd(lab, 5000, 64)
+    expect(len(not_carried) > 4000, "most of them to wait for the panic", str(len(not_carried)))
+    info = _check(there, core)
+    states = _crowd_states(info)
+    expect(info["good"] and len(states) == 5000 and set(states.values()) == {("ok", "good")},
+           "all of them, checksums right")
+
+
+def test_tables_in_a_storm(lab):
+    """Stop the machine at any instruction while regions come, move and go: what firmware would
+    find then is a whole table, and what the regions hold that stay is in it."""
+    there = lab.other(BOARD)
+    rng = random.Random(5)
+    heads = set()
+    with Held(there, cpus=4) as held:
+        held.guest.send("insmod kmemdump_storm.ko crash=0 delay_us=4000000000")
+        time.sleep(3)
+        for i in range(SNAPSHOTS):
+            time.sleep(rng.random() / 20)
+            held.guest.qmp("stop")
+            dump = held.collect()
+            careless = held.collect(look_at_valid=False)
+            held.guest.qmp("cont")
+            expect(not dump.messages, "no bad region", str(dump.messages))
+            firmware.check_table(dump)
+            heads.add(dump.regions[0][1])
+            expect({r[:2] for r in careless.regions} == {r[:2] for r in dump.regions},
+                   "the same regions, if the mark is not looked at")
+            core = there.dumps / "storm.core"
+            core.write_bytes(dump.concatenated())
+            info = _check(there, core, status=None)
+            names = {r["name"] for r in info["regions"]}
+            stable = {f"stable-{n}" for n in range(50)}
+            expect(stable <= names, "the regions that stay", str(stable - names))
+            for n in (i % 50, 49 - i % 50):
+                shown = there.reader("show", "-r", core, f"stable-{n}")
+                # Python reads any end of a line as \n.
+                expect(shown == chr(n).replace("\r", "\n") * 64, f"what stable-{n} holds", repr(shown))
+    expect(len(heads) == 2, "both copies of the table to be in use", str(heads))
+
+
+def _storm_crash(lab, run):
+    there = lab.other(BOARD)
+    with Held(there, cpus=4) as held:
+        console, dump = held.crash(f"insmod kmemdump_storm.ko delay_us={run * 7919 % 20011}", 300)
+        core = held.save(dump, f"minidump-storm-{run}")
+    expect(re.search(r"in the storm, after \d+ rounds, \d+ moves, result 0\b", console),
+           "a storm without errors", console)
+    info = _check(there, core)
+    names = {r["name"] for r in info["regions"]}
+    expect(info["good"] and {f"stable-{n}" for n in range(50)} <= names, "a whole dump",
+           str(info)[:2000])
+
+
+def test_panics_in_the_storm(lab):
+    for run in range(int(os.environ.get("MINIDUMP_STORMS", "8"))):
+        _storm_crash(lab, run)
+
+
+RAMOOPS = ("ramoops.mem_address=0x50000000 ramoops.mem_size=0x400000 "
+           "ramoops.record_size=0x20000 ramoops.kmemdump_size=0x321000")
+
+
+def _bad(lab, message, guest_args=None, **smem):
+    """Boot with what is bad; the driver says why, and another backend works."""
+    there = lab.other(BOARD)
+    fill = firmware.cold_start(there.kernel.board, **smem)
+    with there.guest(None, RAMOOPS, firmware=fill, **(guest_args or {})) as guest:
+        log = guest.run("dmesg")
+        lines = [line for line in log.splitlines() if "minidump" in line]
+        expect(any(message in line for line in lines), f"the log to say {message!r}",
+               "\n".join(lines) or log[-2000:])
+        expect("WARNING" not in log, "no warning", log)
+        backends = guest.run("cat /sys/kernel/debug/kmemdump/backends")
+        expect("minidump" not in backends and "\nramoops" in backends, "only ramoops", backends)
+        with guest.ram() as ram:
+            try:
+                firmware.walk(ram, there.kernel.board.smem)
+            except firmware.Bad:
+                pass
+            else:
+                expect(False, "nothing for the firmware to save")
+
+
+def test_no_item(lab):
+    _bad(lab, "the firmware has left no table for minidumps", item=601)
+
+
+def test_small_items(lab):
+    _bad(lab, "it is too small", data=firmware.toc()[:8])
+    _bad(lab, "it has no room for a subsystem", data=firmware.toc(subsystems=0))
+    _bad(lab, "it has no room for a subsystem", data=firmware.toc()[:47])
+
+
+def test_item_not_set_up(lab):
+    _bad(lab, "the firmware has not set it up", data=firmware.toc(status=0))
+
+
+def test_unknown_revision(lab):
+    _bad(lab, "its revision is not known", data=firmware.toc(revision=2))
+
+
+def test_not_enabled(lab):
+    _bad(lab, "the firmware has not enabled minidumps", data=firmware.toc(enabled=0))
+
+
+def test_encryption(lab):
+    _bad(lab, "the firmware would encrypt the dump", data=firmware.toc(encryption=firmware.YES))
+
+
+def test_no_slots(lab):
+    _bad(lab, "no room for regions", data=firmware.toc(modem=299))
+
+
+FLASH = """
+/ { reserved-memory {
+	/delete-node/ smem@5f000000;
+	smem@4000000 {
+		compatible = "qcom,smem";
+		reg = <0 0x04000000 0 0x200000>;
+		no-map;
+		hwlocks = <&hwmutex 3>;
+	};
+}; };
+"""
+
+
+def test_not_writable(lab):
+    """SMEM in a flash, which reads like memory and does not take what is stored."""
+    flash = lab.dumps / "flash"
+    with flash.open("wb") as out:
+        out.truncate(64 << 20)
+        for offset, data in firmware.smem().items():
+            out.seek(offset)
+            out.write(data)
+    drive = f"if=pflash,unit=1,format=raw,readonly=on,file={flash}"
+    _bad(lab, "the firmware's table can't be written",
+         {"dts": FLASH, "devices": ("-drive", drive)})
+
+
+def test_old_smem(lab):
+    """Where SMEM can't have the item, nobody asks for it, and nothing is said."""
+    there = lab.other(BOARD)
+    fill = firmware.cold_start(there.kernel.board, version=11)
+    with there.guest(None, firmware=fill) as guest:
+        log = guest.run("dmesg")
+        expect("minidump" not in log and "WARNING" not in log, "not a word", log)
+
+
+def test_fewer_slots(lab):
+    """Other subsystems have most of what the firmware can take."""
+    there = lab.other(BOARD)
+    with Held(there, firmware=firmware.cold_start(there.kernel.board, data=firmware.toc(modem=260)),
+              append="kmemdump.coreset=minimal") as held:
+        log = held.guest.run("dmesg")
+        expect("201 regions asked for, but the firmware can take 300 and other subsystems have 260"
+               in log, "a word on it", log)
+        backends = held.guest.run("cat /sys/kernel/debug/kmemdump/backends")
+        expect("minidump\thands-off\t39 slots" in backends, "what is left", backends)
+        held.guest.run("insmod kmemdump_crowd.ko threads=0 regions=60 size=4096")
+        _, dump = held.crash()
+        core = held.save(dump, "minidump-fewer")
+    expect(len(dump.regions) <= 40, "40 ranges at most", str(len(dump.regions)))
+    info = _check(there, core)
+    expect(set(_crowd_states(info).values()) == {("ok", "good")}, "all regions nevertheless")
+
+
+def test_device_tree(lab):
+    """A node has the limits of a board; parameters have the last word."""
+    there = lab.other(BOARD)
+    node = ('/ { minidump { compatible = "qcom,minidump"; qcom,num-slots = <60>; '
+            'qcom,staging-size = <0x100000>; }; };')
+    with Held(there, dts=node) as held:
+        log = held.guest.run("dmesg")
+        bound = held.guest.run("ls /sys/bus/platform/drivers/qcom-minidump")
+        expect("minidump" in bound.split() and "qcom-minidump" not in bound.split(),
+               "the node to be bound, not the child of SMEM", bound + log)
+        backends = held.guest.run("cat /sys/kernel/debug/kmemdump/backends")
+        expect("minidump\thands-off\t59 slots" in backends, "the limit of the node", backends)
+        held.guest.run("insmod kmemdump_test.ko")
+        _, dump = held.crash()
+        core = held.save(dump, "minidump-node")
+    expect(len(dump.regions) == 60, "60 ranges", str(len(dump.regions)))
+    text = there.reader("show", core, "my_critical_data")
+    expect(text == story.TEXT + "\n", "the text of the sample", text)
+    with Held(there, dts=node, append="qcom_minidump.slots=50") as held:
+        backends = held.guest.run("cat /sys/kernel/debug/kmemdump/backends")
+        expect("minidump\thands-off\t49 slots" in backends, "the parameter", backends)
+
+
+def _expect_no_table(held):
+    try:
+        held.collect()
+    except firmware.Bad as why:
+        expect("no live table: status 0x0, enabled 0x0, at 0x0" in str(why), "a cleared table",
+               str(why))
+    else:
+        expect(False, "no table any more")
+
+
+def test_unbind(lab):
+    there = lab.other(BOARD)
+    driver = "/sys/bus/platform/drivers/qcom-minidump"
+    with Held(there) as held:
+        held.guest.run("insmod kmemdump_test.ko")
+        firmware.check_table(held.collect())
+        held.guest.run(f"echo qcom-minidump > {driver}/unbind")
+        _expect_no_table(held)
+        backends = held.guest.run("cat /sys/kernel/debug/kmemdump/backends")
+        expect("minidump" not in backends, "no backend", backends)
+        held.guest.run(f"echo qcom-minidump > {driver}/bind")
+        _, dump = held.crash()
+        core = held.save(dump, "minidump-unbind")
+    _check_story(there, core)
+
+
+def test_module(lab):
+    """The driver as a module, which takes all its pointers out of SMEM when it goes."""
+    there = lab.other(BOARD, "minidump_m")
+    ko = there.kernel.module("drivers/soc/qcom/minidump/qcom_minidump.ko")
+    with Held(there, files={"/root/qcom_minidump.ko": ko}) as held:
+        held.guest.run("insmod kmemdump_test.ko")
+        _expect_no_table(held)
+        for _ in range(3):
+            held.guest.run("insmod qcom_minidump.ko staging_size=0x200000")
+            firmware.check_table(held.collect())
+            held.guest.run("rmmod qcom_minidump")
+            _expect_no_table(held)
+        held.guest.run("insmod qcom_minidump.ko")
+        _, dump = held.crash()
+        core = held.save(dump, "minidump-module")
+    _check_story(there, core)
+
+
+def test_vendor_driver(lab):
+    """A driver that has only its include changed."""
+    there = lab.other(BOARD)
+    with Held(there) as held:
+        held.guest.run("insmod kmemdump_vendor.ko; rmmod kmemdump_vendor; insmod kmemdump_vendor.ko")
+        _, dump = held.crash()
+        core = held.save(dump, "minidump-vendor")
+    expect("KVENDOR_DATA" in dump.names, "a range of that name", str(dump.names))
+    text = there.reader("show", core, "VENDOR_DATA")
+    expect("vendor data of a minidump region" in text, "its text", text)
+
+
+def test_damaged_tables(lab):
+    """Whatever is in SMEM, the firmware of the harness saves it or says why not."""
+    there = lab.other(BOARD)
+    with Held(there) as held:
+        held.crash()
+        rng = random.Random(1)
+        with held.guest.ram() as ram:
+            start = there.kernel.board.smem - firmware.RAM
+            whole = bytes(ram[start:start + firmware.SMEM_SIZE])
+            base = int.from_bytes(ram[start + 0x4030 + 40:start + 0x4030 + 48], "little")
+            array = base - firmware.RAM
+            regions = bytes(ram[array:array + 201 * 40])
+            outcomes = {"saved": 0, "refused": 0}
+            for _ in range(3000):
+                for _ in range(rng.randrange(1, 6)):
+                    where = rng.choice((start + 0x4000, start + 0x4030, array,
+                                        start + firmware.SMEM_SIZE - 4096))
+                    ram[where + rng.randrange(100)] = rng.choice((0, 1, 0x7F, 0xFF,
+                                                                  rng.randrange(256)))
+                try:
+                    firmware.walk(ram, there.kernel.board.smem)
+                    outcomes["saved"] += 1
+                except firmware.Bad:
+                    outcomes["refused"] += 1
+                ram[start:start + firmware.SMEM_SIZE] = whole
+                ram[array:array + 201 * 40] = regions
+    expect(min(outcomes.values()) > 100, "both outcomes", str(outcomes))
+    say(f"    {outcomes}")
