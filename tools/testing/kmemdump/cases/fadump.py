@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Dumps through the firmware of IBM Power, as QEMU's pseries machine has it."""
+"""Dumps through the firmware of IBM Power, as QEMU's pseries machine has it.
+
+The board runs all CPUs in one thread of QEMU: in several, QEMU 11.1 may lock up when one of
+them resets another one while a third flushes TLBs, as in a storm."""
 
 import hashlib
 import re
