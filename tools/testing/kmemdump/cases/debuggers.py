@@ -165,16 +165,6 @@ def test_crash_without_kaslr(lab):
     _check_crash(lab, "x86_64-ramoops", append="nokaslr")
 
 
-def test_crash_without_kaslr_on_arm64(lab):
-    """Only commands that depend on where things are: crash of arm64 takes its time."""
-    there, _, core = _dump(lab, "arm64-ramoops", append="nokaslr")
-    out = _crash(there, core, ["sys", "bt", "mod", "p jiffies"])
-    for command, text in out.items():
-        expect(text.strip() and not COMPLAINT.search(text), f"crash to answer {command!r}", text)
-    expect(f'PANIC: "{PANIC}"' in out["sys"] and "sysrq_handle_crash at " in out["bt"] and
-           "kmemdump_test" in out["mod"], "the crash", "".join(out.values()))
-
-
 def test_crash_with_five_levels(lab):
     """Page tables of five levels; all other dumps of the same kernel have four."""
     _check_crash(lab, "x86_64-ramoops", devices=LA57)
