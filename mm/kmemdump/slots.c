@@ -635,6 +635,8 @@ void kmemdump_slots_panic(struct kmemdump_backend *be, struct kmemdump_table *ta
 			  be->nr_carried - stale, be->nr_refused + stale);
 		return;
 	}
+	/* Someone may have been stopped while it was working with it. */
+	image->live = false;
 	image->slots = s->panic_slots;
 	image->name_next = s->panic_names;
 	image->max_slots = 1 + be->max_slots;
