@@ -490,7 +490,6 @@ static void save_cpus(struct kmemdump_image *image, const struct pt_regs *regs)
 		return;
 	for_each_present_cpu(cpu) {
 		struct kmemdump_image_cpu *out = &image->cpus[image->nr_cpus];
-		struct task_struct *task = cpu_curr_snapshot(cpu);
 		pid_t pid = 0;
 
 		if (image->nr_cpus == image->max_cpus)
@@ -500,8 +499,9 @@ static void save_cpus(struct kmemdump_image *image, const struct pt_regs *regs)
 		image->nr_cpus++;
 		memset(out, 0, sizeof(*out));
 		out->cpu = cpu;
+		/* That takes a lock of the scheduler, and we may be in an NMI then. */
 		if (!ahead)
-			get_kernel_nofault(pid, &task->pid);
+			get_kernel_nofault(pid, &cpu_curr_snapshot(cpu)->pid);
 		out->pid = pid;
 		if (cpu == this_cpu && !ahead)
 			out->regs = *regs;
