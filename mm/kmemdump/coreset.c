@@ -170,8 +170,10 @@ static unsigned long __init skip_sequence(unsigned long addr, unsigned int nr)
  */
 static void * __init rodata_end(void)
 {
-	if (__end_ro_after_init > __start_rodata && __end_ro_after_init < __end_rodata)
-		return __end_ro_after_init;
+	unsigned long end = (unsigned long)__end_ro_after_init;
+
+	if (end > (unsigned long)__start_rodata && end < (unsigned long)__end_rodata)
+		return (void *)end;
 	return __end_rodata;
 }
 

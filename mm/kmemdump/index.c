@@ -105,7 +105,7 @@ static int __init kmemdump_index_init(void)
 	index->regions = __pa_symbol(&kmemdump_table.regions.xa_head);
 	index->far_pages = __pa_symbol(&far_pages.xa_head);
 	index->possible_cpus = __pa_symbol(&__cpu_possible_mask);
-	index->nr_cpu_ids = nr_cpu_ids;
+	index->cpu_bits = nr_cpu_ids;
 
 	vmcoreinfo_append_str(KMEMDUMP_INDEX_KEY "=%llx\n", (u64)__pa_symbol(index));
 	/* Some take the note as it was made at boot. */

@@ -53,7 +53,7 @@ static void leads_to_entry(struct kunit *test)
 	KUNIT_EXPECT_MEMEQ(test, index->magic, KMEMDUMP_MAGIC, sizeof(index->magic));
 	KUNIT_EXPECT_EQ(test, index->version, KMEMDUMP_VERSION);
 	KUNIT_EXPECT_EQ(test, index->size, sizeof(*index));
-	KUNIT_EXPECT_EQ(test, index->nr_cpu_ids, nr_cpu_ids);
+	KUNIT_EXPECT_EQ(test, index->cpu_bits, nr_cpu_ids);
 
 	region.virt_addr = kunit_kmalloc(test, 100, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, region.virt_addr);

@@ -215,7 +215,7 @@ static void load_cpus(struct index *index)
 	unsigned char raw[8];
 	uint64_t word = 0;
 
-	for (uint32_t cpu = 0; cpu < index->at.nr_cpu_ids; cpu++) {
+	for (uint32_t cpu = 0; cpu < index->at.cpu_bits; cpu++) {
 		if (cpu % bits == 0) {
 			read_phys(index, index->at.possible_cpus + cpu / 8, raw,
 				  index->at.long_size);
@@ -422,7 +422,7 @@ static bool load_index(struct index *index, uint64_t phys)
 	at->regions = core_u64(core, &raw.regions);
 	at->far_pages = core_u64(core, &raw.far_pages);
 	at->possible_cpus = core_u64(core, &raw.possible_cpus);
-	at->nr_cpu_ids = core_u32(core, &raw.nr_cpu_ids);
+	at->cpu_bits = core_u32(core, &raw.cpu_bits);
 	at->flag_percpu = core_u32(core, &raw.flag_percpu);
 	for (; to < (uint16_t *)(at + 1); to++, from++)
 		*to = core_u16(core, from);
@@ -430,7 +430,7 @@ static bool load_index(struct index *index, uint64_t phys)
 	return (at->long_size == 4 || at->long_size == 8) &&
 	       (at->phys_size == 4 || at->phys_size == 8) &&
 	       at->page_shift >= 12 && at->page_shift <= 20 &&
-	       at->node_bits && at->node_bits <= 10 && at->nr_cpu_ids <= MAX_CPUS &&
+	       at->node_bits && at->node_bits <= 10 && at->cpu_bits <= MAX_CPUS &&
 	       at->segment_size <= 256 && in_segment(at, at->segment_virt, at->long_size) &&
 	       in_segment(at, at->segment_phys, at->phys_size) &&
 	       in_segment(at, at->segment_bytes, at->long_size);

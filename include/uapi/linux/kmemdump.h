@@ -210,7 +210,7 @@ struct kmemdump_note_cpu {
  *			is the virtual address shifted by @page_shift
  * @possible_cpus:	physical address of the mask of the CPUs that a per-CPU
  *			region has parts for, an array of longs
- * @nr_cpu_ids:		bits of that mask
+ * @cpu_bits:		bits of that mask
  * @flag_percpu:	bit in the flags of an entry that marks a per-CPU region
  * @long_size:		bytes of a pointer or long
  * @phys_size:		bytes of a physical address
@@ -248,7 +248,7 @@ struct kmemdump_index {
 	__u64	regions;
 	__u64	far_pages;
 	__u64	possible_cpus;
-	__u32	nr_cpu_ids;
+	__u32	cpu_bits;
 	__u32	flag_percpu;
 	__u16	long_size;
 	__u16	phys_size;
