@@ -267,6 +267,29 @@ static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
 
 /* Tasks */
 
+#ifdef CONFIG_ARM64
+DECLARE_PER_CPU(struct task_struct *, __entry_task);
+#endif
+
+/*
+ * What @cpu runs, or NULL. The scheduler's own function for that takes the lock of
+ * the run queue, which a CPU may hold that was stopped, or this one. Any context.
+ */
+const struct task_struct *kmemdump_task_on(unsigned int cpu)
+{
+	if (cpu == raw_smp_processor_id())
+		return current;
+#if defined(CONFIG_X86)
+	return READ_ONCE(per_cpu(pcpu_hot.current_task, cpu));
+#elif defined(CONFIG_ARM64)
+	return READ_ONCE(per_cpu(__entry_task, cpu));
+#elif defined(CONFIG_PPC64)
+	return READ_ONCE(paca_ptrs[cpu]->__current);
+#else
+	return NULL;
+#endif
+}
+
 static const struct {
 	size_t	offset;
 	size_t	size;
@@ -308,7 +331,7 @@ static void add_running_tasks(struct kmemdump_image *image)
 			 KMEMDUMP_ORDER_CURRENT);
 	add_task(image, current, true, KMEMDUMP_ORDER_CRASHED);
 	for_each_present_cpu(cpu)
-		add_task(image, cpu_curr_snapshot(cpu), true, KMEMDUMP_ORDER_CURRENT);
+		add_task(image, kmemdump_task_on(cpu), true, KMEMDUMP_ORDER_CURRENT);
 	/* Those that idle for the CPUs are on no list. */
 	for_each_present_cpu(cpu)
 		add_task(image, idle_task(cpu), true, KMEMDUMP_ORDER_TASKS);

@@ -501,7 +501,7 @@ static void save_cpus(struct kmemdump_image *image, const struct pt_regs *regs)
 		out->cpu = cpu;
 		/* That takes a lock of the scheduler, and we may be in an NMI then. */
 		if (!ahead)
-			get_kernel_nofault(pid, &cpu_curr_snapshot(cpu)->pid);
+			get_kernel_nofault(pid, &kmemdump_task_on(cpu)->pid);
 		out->pid = pid;
 		if (cpu == this_cpu && !ahead)
 			out->regs = *regs;

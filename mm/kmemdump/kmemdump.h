@@ -149,6 +149,7 @@ extern int __start_orc_unwind_ip[];
 extern struct orc_entry __start_orc_unwind[];
 #endif
 void kmemdump_find_crash_set(struct kmemdump_image *image);
+const struct task_struct *kmemdump_task_on(unsigned int cpu);
 
 /* lifetime.c */
 unsigned int kmemdump_remove_module(struct kmemdump_table *table, struct module *mod);
