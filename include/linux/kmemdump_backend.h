@@ -125,7 +125,7 @@ kmemdump_entry_segments(const struct kmemdump_entry *entry, unsigned int *nr)
 /* Bytes of the name of a slot, with its NUL. */
 #define KMEMDUMP_SLOT_NAME	13
 
-/* Tables that a backend with ops->publish() needs memory for; the last one is for panic. */
+/* Tables that a backend with slots needs memory for; the last one is for panic. */
 #define KMEMDUMP_SLOT_COPIES	3
 
 /**
@@ -133,7 +133,9 @@ kmemdump_entry_segments(const struct kmemdump_entry *entry, unsigned int *nr)
  * @name:	unique in its table, also if case does not matter; "K" and then
  *		letters, digits and "_". The first one, and only that, starts with
  *		"KELF"
- * @phys_addr:	physical address, page-aligned; unique in its table
+ * @phys_addr:	physical address, page-aligned; unique in its table, but for tasks
+ *		that share a page, or are in memory that someone has freed and not
+ *		unregistered
  * @size:	bytes, whole pages
  *
  * The ranges of a table, one after the other, are the core image: the first one
@@ -158,12 +160,16 @@ struct kmemdump_slot {
  *		panic, and in process context when kmemdump_refresh_backend() is
  *		called; kmemdump_image_live() tells which. @image is good until it
  *		returns
- * @publish:	have firmware save these @nr slots, 1 + max_slots at most, instead of
- *		those before; at any instant it has to find either these or those.
- *		None if @nr is 0: then nothing may point to memory of ours. The table
- *		number @copy, below %KMEMDUMP_SLOT_COPIES, is not the one that firmware
- *		finds now. Any context, also NMI; never two at once, but in a panic one
- *		may never have come to its end
+ * @fill:	put these @nr slots into the table number @copy, which is below
+ *		%KMEMDUMP_SLOT_COPIES and not the one that firmware finds now. They
+ *		are 1 + max_slots at most, as it was before the core lowered it. Any
+ *		context, also NMI; never two at once, but in a panic one may never
+ *		have come to its end
+ * @move:	the slot number @slot of the table @copy, that firmware does not find
+ *		now either, is at @phys_addr. As @fill, and in the scheduler
+ * @publish:	have firmware save the @nr slots of the table @copy instead of those
+ *		before; at any instant it has to find either these or those. None if
+ *		@nr is 0: then nothing may point to memory of ours. As @move
  * @open:	panic: start a record. -EBUSY where an unread one is in the way
  * @write:	panic: append @len bytes, all or nothing. Never called for more
  *		than max_bytes of the backend in all
@@ -179,8 +185,11 @@ struct kmemdump_backend_ops {
 	void	(*remove)(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 	int	(*update)(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 	void	(*image)(struct kmemdump_backend *be, const struct kmemdump_image *image);
-	void	(*publish)(struct kmemdump_backend *be, unsigned int copy,
-			   const struct kmemdump_slot *slots, unsigned int nr);
+	void	(*fill)(struct kmemdump_backend *be, unsigned int copy,
+			const struct kmemdump_slot *slots, unsigned int nr);
+	void	(*move)(struct kmemdump_backend *be, unsigned int copy, unsigned int slot,
+			phys_addr_t phys_addr);
+	void	(*publish)(struct kmemdump_backend *be, unsigned int copy, unsigned int nr);
 	int	(*open)(struct kmemdump_backend *be);
 	int	(*write)(struct kmemdump_backend *be, const void *buf, size_t len);
 	void	(*close)(struct kmemdump_backend *be);
@@ -189,10 +198,10 @@ struct kmemdump_backend_ops {
 /**
  * struct kmemdump_backend - one way across the reset
  * @name:	shown to people and used in boot parameters; unique
- * @ops:	either @add, @remove and @update with optional @image, or @publish, or
- *		@write with optional @open and @close
+ * @ops:	either @add, @remove and @update with optional @image, or @fill, @move
+ *		and @publish, or @write with optional @open and @close
  * @max_slots:	hands-off: segments it can carry; with @publish that is slots besides
- *		the first one
+ *		the first one, and the core lowers it by those for what runs
  * @max_bytes:	writer: bytes of record it can take. hands-off: bytes of regions
  *		it can carry
  * @align:	hands-off: segments have to start and end at multiples of this,

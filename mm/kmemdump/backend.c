@@ -430,6 +430,18 @@ void kmemdump_backends_moved(struct kmemdump_table *table, struct kmemdump_entry
 			tell_move(be, entry);
 }
 
+/* This CPU goes over to @next, in the middle of the scheduler. */
+void kmemdump_backends_switch(struct kmemdump_table *table, const struct task_struct *next)
+{
+	struct kmemdump_segment pieces[KMEMDUMP_TASK_PIECES];
+	struct kmemdump_backend *be;
+
+	kmemdump_cut_task(next, pieces);
+	list_for_each_entry_rcu(be, &table->backends, list)
+		if (kmemdump_has_slots(be))
+			kmemdump_slots_switch(be, raw_smp_processor_id(), pieces);
+}
+
 /* Whether and why @be does not carry @entry; see KMEMDUMP_CARRIED. */
 int kmemdump_reason(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
 {
@@ -453,7 +465,8 @@ static bool backend_valid(const struct kmemdump_backend *be)
 	if (!be->max_slots || (be->align && !is_power_of_2(be->align)))
 		return false;
 	if (kmemdump_has_slots(be))
-		return !be->ops->add && !be->ops->remove && !be->ops->update && !be->ops->image;
+		return be->ops->fill && be->ops->move && !be->ops->add && !be->ops->remove &&
+		       !be->ops->update && !be->ops->image;
 	return be->ops->add && be->ops->remove && be->ops->update;
 }
 
@@ -487,7 +500,7 @@ static int get_panic_memory(struct kmemdump_table *table, struct kmemdump_backen
 	if (kmemdump_wants_image(be) && !table->nr_imagers++ && !ret)
 		ret = kmemdump_backends_reserve(table, table->nr_regions, table->nr_segments);
 	if (kmemdump_has_slots(be) && !ret)
-		ret = kmemdump_slots_alloc(be);
+		ret = kmemdump_slots_alloc(be, table->follow_tasks);
 	if (ret) {
 		put_panic_memory(table, be, &stream, &image);
 		kmemdump_stream_free(stream);

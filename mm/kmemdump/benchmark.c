@@ -378,13 +378,24 @@ static void writer(struct kunit *test)
 
 /* What it takes to have firmware see another table, which is done with each change. */
 
-static void publish(struct kmemdump_backend *be, unsigned int copy,
+static void no_fill(struct kmemdump_backend *be, unsigned int copy,
 		    const struct kmemdump_slot *slots, unsigned int nr)
 {
 }
 
+static void no_move(struct kmemdump_backend *be, unsigned int copy, unsigned int slot,
+		    phys_addr_t phys_addr)
+{
+}
+
+static void no_publish(struct kmemdump_backend *be, unsigned int copy, unsigned int nr)
+{
+}
+
 static const struct kmemdump_backend_ops slot_ops = {
-	.publish = publish,
+	.fill = no_fill,
+	.move = no_move,
+	.publish = no_publish,
 };
 
 static void measure_slots(struct kunit *test, unsigned int nr)
@@ -427,7 +438,27 @@ static void slots(struct kunit *test)
 	measure_slots(test, 200);
 }
 
+/* What is in the way of a context switch, with the backends that this machine has. */
+static void context_switch(struct kunit *test)
+{
+	const struct task_struct *tasks[] = { &init_task, current };
+	struct figures f = { };
+	unsigned long flags;
+	unsigned int i;
+
+	if (!kmemdump_table.follow_tasks)
+		kunit_skip(test, "kmemdump.running is off");
+	local_irq_save(flags);
+	begin(&f);
+	for (i = 0; i < 1000; i++)
+		kmemdump_backends_switch(&kmemdump_table, tasks[i & 1]);
+	end(&f, UPDATE);
+	local_irq_restore(flags);
+	kunit_info(test, "switch %llu", f.ns[UPDATE] / 1000);
+}
+
 static struct kunit_case benchmark_cases[] = {
+	KUNIT_CASE_ATTR(context_switch, { .speed = KUNIT_SPEED_VERY_SLOW }),
 	KUNIT_CASE_ATTR(slots, { .speed = KUNIT_SPEED_VERY_SLOW }),
 	KUNIT_CASE_ATTR(writer, { .speed = KUNIT_SPEED_VERY_SLOW }),
 	KUNIT_CASE_ATTR(registration, { .speed = KUNIT_SPEED_VERY_SLOW }),

@@ -40,6 +40,7 @@ enum kmemdump_set {
  */
 struct kmemdump_table {
 	enum kmemdump_set	set;
+	bool			follow_tasks;	/* in slots, at each context switch */
 	struct mutex		lock;		/* serialises all changes */
 	struct xarray		regions;	/* id -> struct kmemdump_entry */
 	struct rhashtable	names;
@@ -177,6 +178,7 @@ int kmemdump_backends_reserve(struct kmemdump_table *table, unsigned int nr_regi
 void kmemdump_backends_add(struct kmemdump_table *table, struct kmemdump_entry *entry);
 void kmemdump_backends_remove(struct kmemdump_table *table, struct kmemdump_entry *entry);
 void kmemdump_backends_moved(struct kmemdump_table *table, struct kmemdump_entry *entry);
+void kmemdump_backends_switch(struct kmemdump_table *table, const struct task_struct *next);
 const char *kmemdump_class_name(unsigned int class);
 u32 kmemdump_parse_classes(const char *text, const char *backend);
 
@@ -229,6 +231,7 @@ enum kmemdump_order {
 /* How a load gets into an image of slots; for others it stays 0. In their order. */
 enum kmemdump_load_kind {
 	KMEMDUMP_LOAD_SLOT,		/* has one of its own */
+	KMEMDUMP_LOAD_RUNNING,		/* has one that follows the task on a CPU */
 	KMEMDUMP_LOAD_STAGING,		/* the slot that the packed ones are in */
 	KMEMDUMP_LOAD_PACKED,
 	KMEMDUMP_LOAD_VIEW,		/* other addresses of memory that is in another load */
@@ -241,7 +244,7 @@ struct kmemdump_load {
 	u64	paddr;
 	u64	offset;		/* in the core image */
 	u32	nr_pages;
-	u16	order;		/* enum kmemdump_order */
+	u16	order;		/* enum kmemdump_order; number of a running piece */
 	u16	kind;		/* enum kmemdump_load_kind */
 	u32	region;		/* 1 + index of one in it that may give it a name, or 0 */
 };
@@ -294,6 +297,8 @@ struct kmemdump_image {
 	u32				name_heads[KMEMDUMP_NAME_BUCKETS];
 	void				*staging;	/* at panic, or NULL */
 	size_t				staging_size;
+	const struct kmemdump_load	*running;
+	unsigned int			nr_running;
 
 	u64				notes_offset;
 	u64				notes_size;
@@ -322,13 +327,24 @@ u64 kmemdump_image_left_out_offset(const struct kmemdump_image *image);
 unsigned int kmemdump_image_first_behind(const struct kmemdump_image *image, unsigned int nr,
 					 u64 addr);
 
+/* A task in pieces that are contiguous each: its struct, and its stack. */
+#define KMEMDUMP_STACK_PIECES	(IS_ENABLED(CONFIG_VMAP_STACK) ? \
+				 (unsigned int)DIV_ROUND_UP(THREAD_SIZE, PAGE_SIZE) : 1)
+#define KMEMDUMP_TASK_PIECES	(1 + KMEMDUMP_STACK_PIECES)
+
+/* running.c */
+void kmemdump_cut_task(const struct task_struct *task, struct kmemdump_segment *pieces);
+
 /* slots.c: the core image for firmware that saves what a table lists */
-int kmemdump_slots_alloc(struct kmemdump_backend *be);
+int kmemdump_slots_alloc(struct kmemdump_backend *be, bool follow_tasks);
 void kmemdump_slots_stop(struct kmemdump_backend *be);
+void kmemdump_slots_settle(struct kmemdump_backend *be);
 void kmemdump_slots_free(struct kmemdump_backend *be);
 int kmemdump_slots_add(struct kmemdump_backend *be, struct kmemdump_entry *entry);
 void kmemdump_slots_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 void kmemdump_slots_update(struct kmemdump_backend *be);
+void kmemdump_slots_switch(struct kmemdump_backend *be, unsigned int cpu,
+			   const struct kmemdump_segment *pieces);
 void kmemdump_slots_count(struct kmemdump_backend *be);
 void kmemdump_slots_panic(struct kmemdump_backend *be, struct kmemdump_table *table,
 			  struct kmemdump_image *image, struct pt_regs *regs);

@@ -3,124 +3,98 @@
  * kmemdump: keep what runs on each CPU in the dump, for resets without a panic.
  *
  * A panic finds that itself. When the machine hangs and a watchdog resets it, what
- * firmware saves is what was listed before: so list the task and the stack of each
- * CPU, and follow as they change.
- *
- * The CPUs look at each other now and then, rather than each at itself when it
- * switches: a table for firmware can be changed only as a whole, which is too much
- * for each switch, and who hangs does so for long. A CPU that hangs with interrupts
- * off is seen by the others.
+ * firmware saves is what was listed before: so list the task that each CPU goes
+ * over to, and its stack. This is in the way of each context switch, and off unless
+ * asked for.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
 #define pr_fmt(fmt) "kmemdump: " fmt
 
-#include <linux/cpumask.h>
 #include <linux/init.h>
-#include <linux/jiffies.h>
+#include <linux/mm.h>
 #include <linux/moduleparam.h>
-#include <linux/percpu.h>
-#include <linux/rcupdate.h>
 #include <linux/sched.h>
-#include <linux/sched/stat.h>
 #include <linux/sched/task_stack.h>
-#include <linux/timer.h>
+#include <linux/vmalloc.h>
+
+#include <asm/sections.h>
+
+#include <trace/events/sched.h>
 
 #include "kmemdump.h"
 
 #undef MODULE_PARAM_PREFIX
 #define MODULE_PARAM_PREFIX "kmemdump."
 
-/* Milliseconds from one look to the next; 0 is never. */
-static unsigned int running;
-module_param(running, uint, 0400);
+/* Each backend makes room for it as it is attached, and that does not change then. */
+module_param_named(running, kmemdump_table.follow_tasks, bool, 0400);
 
-/* What is listed of a CPU. */
-struct running {
-	struct timer_list		timer;
-	struct kmemdump_region		task, stack;
-	const struct task_struct	*last;
-	char				task_name[16];
-	char				stack_name[16];
-};
-
-static DEFINE_PER_CPU(struct running, running_on);
-
-static int move_to(struct kmemdump_region region, const void *addr)
+static void cut(struct kmemdump_segment *piece, unsigned long addr, unsigned int nr_pages)
 {
-	region.virt_addr = addr;
-	return kmemdump_move(&kmemdump_table, &region);
+	piece->virt_addr = addr;
+	piece->phys_addr = __is_kernel(addr) ? __pa_symbol(addr) : __pa(addr);
+	piece->size = (size_t)nr_pages << PAGE_SHIFT;
 }
 
-/* List what runs on @cpu by now. Two CPUs may do that at once: then one is refused. */
-static void follow(unsigned int cpu)
+static bool is_ram(phys_addr_t phys)
 {
-	struct running *r = per_cpu_ptr(&running_on, cpu);
-	struct task_struct *task;
-	void *stack;
+	unsigned long pfn = PHYS_PFN(phys);
 
-	rcu_read_lock();
-	task = cpu_curr_snapshot(cpu);
-	if (task == READ_ONCE(r->last))
-		goto out;
-	stack = try_get_task_stack(task);
-	if (!stack)
-		goto out;
-	if (!move_to(r->task, task) && !move_to(r->stack, stack))
-		WRITE_ONCE(r->last, task);
-	put_task_stack(task);
-out:
-	rcu_read_unlock();
+	return pfn_valid(pfn) && !PageReserved(pfn_to_page(pfn));
 }
 
-static void look_around(struct timer_list *timer)
+/*
+ * The same number of pages for any task. That may be one more than it has, and is
+ * a neighbour then that firmware can't do harm by reading.
+ */
+static void cut_struct(const struct task_struct *task, struct kmemdump_segment *piece)
 {
-	unsigned int cpu;
+	unsigned long addr = (unsigned long)task & PAGE_MASK;
+	unsigned int nr = PFN_UP(sizeof(*task)) + 1;
 
-	for_each_online_cpu(cpu)
-		follow(cpu);
-	mod_timer(timer, jiffies + msecs_to_jiffies(running));
+	cut(piece, addr, nr);
+	if (PFN_UP(offset_in_page(task) + sizeof(*task)) < nr &&
+	    !is_ram(piece->phys_addr + piece->size - PAGE_SIZE))
+		cut(piece, addr - PAGE_SIZE, nr);
 }
 
-static int __init add(struct kmemdump_region *region)
+/* The KMEMDUMP_TASK_PIECES of @task, which runs, each of the same size for any task. */
+void kmemdump_cut_task(const struct task_struct *task, struct kmemdump_segment *pieces)
 {
-	/* It changes all the time, as areas do. */
-	return kmemdump_add(&kmemdump_table, region, NULL, KMEMDUMP_CLASS_CORE,
-			    KMEMDUMP_ENTRY_AREA);
+	unsigned long stack = (unsigned long)task_stack_page(task) & PAGE_MASK;
+	const struct vm_struct *area = task_stack_vm_area(task);
+	unsigned int i, nr = PFN_UP(THREAD_SIZE) / KMEMDUMP_STACK_PIECES;
+
+	cut_struct(task, &pieces[0]);
+	for (i = 0; i < KMEMDUMP_STACK_PIECES; i++) {
+		struct kmemdump_segment *piece = &pieces[1 + i];
+
+		if (area) {
+			piece->virt_addr = stack + i * PAGE_SIZE;
+			piece->phys_addr = page_to_phys(area->pages[i]);
+			piece->size = PAGE_SIZE;
+		} else {
+			cut(piece, stack + i * PAGE_SIZE, nr);
+		}
+	}
+}
+
+static void switch_task(void *data, bool preempt, struct task_struct *prev,
+			struct task_struct *next, unsigned int prev_state)
+{
+	kmemdump_backends_switch(&kmemdump_table, next);
 }
 
 static int __init kmemdump_running_init(void)
 {
-	unsigned int cpu;
-	int ret = 0;
+	int ret;
 
-	if (!running)
+	if (!kmemdump_table.follow_tasks)
 		return 0;
-	for_each_possible_cpu(cpu) {
-		struct running *r = per_cpu_ptr(&running_on, cpu);
-
-		snprintf(r->task_name, sizeof(r->task_name), "task:%u", cpu);
-		snprintf(r->stack_name, sizeof(r->stack_name), "stack:%u", cpu);
-		r->task.name = r->task_name;
-		/* For now; idle tasks may have stacks that need less room in the list. */
-		r->task.virt_addr = current;
-		r->task.size = sizeof(*current);
-		r->stack.name = r->stack_name;
-		r->stack.virt_addr = current->stack;
-		r->stack.size = THREAD_SIZE;
-		ret = add(&r->task) ?: add(&r->stack);
-		if (ret) {
-			pr_warn("can't keep what runs on CPU %u: %pe\n", cpu, ERR_PTR(ret));
-			return ret;
-		}
-	}
-	for_each_online_cpu(cpu) {
-		struct running *r = per_cpu_ptr(&running_on, cpu);
-
-		timer_setup(&r->timer, look_around, TIMER_PINNED);
-		r->timer.expires = jiffies + msecs_to_jiffies(running);
-		add_timer_on(&r->timer, cpu);
-	}
-	return 0;
+	ret = register_trace_sched_switch(switch_task, NULL);
+	if (ret)
+		pr_warn("can't follow what runs: %pe\n", ERR_PTR(ret));
+	return ret;
 }
 late_initcall(kmemdump_running_init);

@@ -10,7 +10,9 @@
  * While the system runs, the image has the regions that the backend carries. It is
  * made anew with each change, in the one of two buffers that firmware would not
  * look at, and then handed to the backend to switch over. Nothing has to run at
- * the crash.
+ * the crash. With kmemdump.running, the image also has the task on each CPU, and
+ * both buffers are laid out alike: at a context switch only the addresses of the
+ * task change, in the spare one.
  *
  * If we get to run at panic, the image has all that the writer's has. The largest
  * loads keep slots of their own, and all others are copied to one *staging*
@@ -24,6 +26,7 @@
 
 #include <linux/cpumask.h>
 #include <linux/ctype.h>
+#include <linux/elf.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/irq_work.h>
@@ -42,6 +45,13 @@
 /* Less than this is of no use as a staging buffer. */
 #define MIN_STAGING	SZ_64K
 
+/* The task that a CPU runs. */
+struct running_task {
+	struct kmemdump_segment	pieces[KMEMDUMP_TASK_PIECES];
+	bool			known;
+	unsigned int		first;		/* slot of the first piece, or 0 */
+};
+
 struct kmemdump_slots {
 	struct kmemdump_backend		*be;
 	raw_spinlock_t			lock;		/* of all below, but for the panic ones */
@@ -49,11 +59,22 @@ struct kmemdump_slots {
 	unsigned int			nr_carried;
 	const struct kmemdump_entry	**carried;
 	struct kmemdump_image		*image;
-	unsigned int			nr_refused;	/* that the image tells of */
 	unsigned int			spare;
 	void				*heads[NR_HEADS];
 	size_t				head_size;
 	bool				gone;		/* nothing is published any more */
+
+	/* Of what is published, as @image is worked with. */
+	unsigned int			nr_slots;
+	unsigned int			nr_left_out;	/* without those refused */
+	u64				left_out_offset;
+	u64				sections_offset;
+
+	/* To follow tasks, or NULL. */
+	struct running_task		*running;	/* of each CPU */
+	struct kmemdump_load		*running_loads;
+	bool				alike;		/* the spare table has the same slots */
+	int				changed;	/* CPU whose task differs there, or -1 */
 
 	struct kmemdump_slot		*panic_slots;
 	u32				*panic_names;
@@ -309,7 +330,10 @@ static void choose_kinds(struct kmemdump_image *image)
 
 	if (!image->staging) {
 		find_views(image);
-		mark_from(image, max, KMEMDUMP_LOAD_DROPPED);
+		mark_from(image, max - image->nr_running, KMEMDUMP_LOAD_DROPPED);
+		memcpy(image->loads + image->nr_loads, image->running,
+		       image->nr_running * sizeof(*image->running));
+		image->nr_loads += image->nr_running;
 	} else {
 		split_changing(image);
 		find_views(image);
@@ -326,16 +350,28 @@ static bool has_slot(const struct kmemdump_load *load)
 	return load->kind <= KMEMDUMP_LOAD_STAGING;
 }
 
+static const char *running_name(const struct kmemdump_load *load, char *name, size_t size)
+{
+	snprintf(name, size, load->order % KMEMDUMP_TASK_PIECES ? "stack%u" : "task%u",
+		 load->order / KMEMDUMP_TASK_PIECES);
+	return name;
+}
+
 static void name_slots(struct kmemdump_image *image)
 {
+	char buf[KMEMDUMP_SLOT_NAME];
 	unsigned int i;
 
 	/* No other name can be that one. */
 	strscpy(image->slots[0].name, "KELF_HDR");
 	image->nr_slots = 1;
 	memset(image->name_heads, 0, sizeof(image->name_heads));
-	for (i = 0; i < image->nr_loads && has_slot(&image->loads[i]); i++)
-		name_slot(image, image->nr_slots++, load_name(image, &image->loads[i]));
+	for (i = 0; i < image->nr_loads && has_slot(&image->loads[i]); i++) {
+		const struct kmemdump_load *load = &image->loads[i];
+
+		name_slot(image, image->nr_slots++, load->kind == KMEMDUMP_LOAD_RUNNING ?
+			  running_name(load, buf, sizeof(buf)) : load_name(image, load));
+	}
 }
 
 /* Find places in the staging buffer, for as many as there is room for. */
@@ -416,6 +452,7 @@ static void place_loads(struct kmemdump_image *image)
 			staging = pos;
 			fallthrough;
 		case KMEMDUMP_LOAD_SLOT:
+		case KMEMDUMP_LOAD_RUNNING:
 			image->slots[i + 1].phys_addr = load->paddr;
 			image->slots[i + 1].size = kmemdump_load_size(load);
 			load->offset = pos;
@@ -506,6 +543,47 @@ static bool has_moved(const struct kmemdump_image *image)
 	return false;
 }
 
+/* Have the image take in the tasks, as far as they are known. */
+static void list_running(struct kmemdump_slots *s)
+{
+	struct kmemdump_load *load = s->running_loads;
+	unsigned int cpu, i;
+
+	for (cpu = 0; cpu < nr_cpu_ids; cpu++) {
+		const struct running_task *r = &s->running[cpu];
+
+		for (i = 0; r->known && i < KMEMDUMP_TASK_PIECES; i++)
+			*load++ = (struct kmemdump_load) {
+				.vaddr		= r->pieces[i].virt_addr,
+				.paddr		= r->pieces[i].phys_addr,
+				.nr_pages	= r->pieces[i].size >> PAGE_SHIFT,
+				.order		= cpu * KMEMDUMP_TASK_PIECES + i,
+				.kind		= KMEMDUMP_LOAD_RUNNING,
+			};
+	}
+	s->image->nr_running = load - s->running_loads;
+}
+
+/* Note where the tasks are in what was published, and have the spare table be the same. */
+static void make_alike(struct kmemdump_slots *s)
+{
+	struct kmemdump_image *image = s->image;
+	void *head = s->heads[s->spare];
+	unsigned int i;
+
+	for (i = 0; i < image->nr_loads; i++) {
+		const struct kmemdump_load *load = &image->loads[i];
+
+		if (load->kind == KMEMDUMP_LOAD_RUNNING && !(load->order % KMEMDUMP_TASK_PIECES))
+			s->running[load->order / KMEMDUMP_TASK_PIECES].first = i + 1;
+	}
+	memcpy(head, s->heads[!s->spare], image->data_offset);
+	image->slots[0].phys_addr = virt_to_phys(head);
+	s->be->ops->fill(s->be, s->spare, image->slots, image->nr_slots);
+	s->alike = true;
+	s->changed = -1;
+}
+
 /*
  * Make the image of what is carried and have the backend switch to it. Not if a
  * region moved meanwhile: then who moved it comes here afterwards.
@@ -513,19 +591,30 @@ static bool has_moved(const struct kmemdump_image *image)
 static bool rebuild(struct kmemdump_slots *s)
 {
 	struct kmemdump_image *image = s->image;
+	unsigned int nr_refused;
 
 	lockdep_assert_held(&s->lock);
 
 	if (s->gone)
 		return true;
+	s->alike = false;
+	if (s->running)
+		list_running(s);
 	kmemdump_image_build_from(image, s->carried, s->nr_carried);
-	s->nr_refused = READ_ONCE(s->be->nr_refused);
-	image->nr_left_out += s->nr_refused;
+	nr_refused = READ_ONCE(s->be->nr_refused);
+	image->nr_left_out += nr_refused;
 	put_head(image, s->heads[s->spare]);
 	if (has_moved(image))
 		return false;
-	s->be->ops->publish(s->be, s->spare, image->slots, image->nr_slots);
+	s->be->ops->fill(s->be, s->spare, image->slots, image->nr_slots);
+	s->be->ops->publish(s->be, s->spare, image->nr_slots);
 	s->spare = !s->spare;
+	s->nr_slots = image->nr_slots;
+	s->nr_left_out = image->nr_left_out - nr_refused;
+	s->left_out_offset = kmemdump_image_left_out_offset(image);
+	s->sections_offset = image->sections_offset;
+	if (s->running)
+		make_alike(s);
 	return true;
 }
 
@@ -579,14 +668,17 @@ void kmemdump_slots_remove(struct kmemdump_backend *be, const struct kmemdump_en
 void kmemdump_slots_count(struct kmemdump_backend *be)
 {
 	struct kmemdump_slots *s = be->slots;
+	unsigned int nr_left_out;
 	unsigned long flags;
-	u32 *nr;
 
 	raw_spin_lock_irqsave(&s->lock, flags);
-	nr = s->heads[!s->spare] + kmemdump_image_left_out_offset(s->image);
-	/* One store: firmware may be looking. */
-	if (!s->gone && s->image->nr_regions)
-		WRITE_ONCE(*nr, s->image->nr_left_out - s->nr_refused + be->nr_refused);
+	nr_left_out = s->nr_left_out + be->nr_refused;
+	if (!s->gone && s->nr_slots) {
+		/* One store: firmware may be looking. */
+		WRITE_ONCE(*(u32 *)(s->heads[!s->spare] + s->left_out_offset), nr_left_out);
+		if (s->alike)
+			*(u32 *)(s->heads[s->spare] + s->left_out_offset) = nr_left_out;
+	}
 	raw_spin_unlock_irqrestore(&s->lock, flags);
 }
 
@@ -618,6 +710,56 @@ static void retry(struct irq_work *work)
 	kmemdump_slots_update(container_of(work, struct kmemdump_slots, retry)->be);
 }
 
+/* Have the spare table list the task on @cpu. */
+static void place_running(struct kmemdump_slots *s, unsigned int cpu)
+{
+	const struct running_task *r = &s->running[cpu];
+	struct elf64_phdr *phdrs = s->heads[s->spare] + sizeof(struct elf64_hdr);
+	struct elf64_shdr *shdrs = s->heads[s->spare] + s->sections_offset;
+	unsigned int i;
+
+	for (i = 0; i < KMEMDUMP_TASK_PIECES; i++) {
+		unsigned int slot = r->first + i;
+
+		/* Before the slots, there is a header for the notes, and one for the names. */
+		phdrs[slot].p_vaddr = r->pieces[i].virt_addr;
+		phdrs[slot].p_paddr = r->pieces[i].phys_addr;
+		shdrs[slot + 1].sh_addr = r->pieces[i].virt_addr;
+		s->be->ops->move(s->be, s->spare, slot, r->pieces[i].phys_addr);
+	}
+}
+
+/*
+ * @cpu, which is this one unless a test runs, goes over to the task of these pieces.
+ * In the scheduler, so nothing may be woken up.
+ */
+void kmemdump_slots_switch(struct kmemdump_backend *be, unsigned int cpu,
+			   const struct kmemdump_segment *pieces)
+{
+	struct kmemdump_slots *s = be->slots;
+	struct running_task *r;
+	bool placed;
+
+	if (!s->running)
+		return;
+	r = &s->running[cpu];
+	raw_spin_lock(&s->lock);
+	memcpy(r->pieces, pieces, sizeof(r->pieces));
+	r->known = true;
+	placed = s->gone || (s->alike && r->first);
+	if (placed && !s->gone) {
+		if (s->changed >= 0 && s->changed != cpu)
+			place_running(s, s->changed);
+		place_running(s, cpu);
+		be->ops->publish(be, s->spare, s->nr_slots);
+		s->spare = !s->spare;
+		s->changed = cpu;
+	}
+	raw_spin_unlock(&s->lock);
+	if (!placed)
+		irq_work_queue(&s->retry);
+}
+
 /* At panic */
 
 /*
@@ -639,7 +781,7 @@ void kmemdump_slots_panic(struct kmemdump_backend *be, struct kmemdump_table *ta
 	image->live = false;
 	image->slots = s->panic_slots;
 	image->name_next = s->panic_names;
-	image->max_slots = 1 + be->max_slots;
+	image->max_slots = s->image->max_slots;
 	image->staging = s->staging;
 	image->staging_size = s->staging_size;
 	kmemdump_image_build(image, table, be, regs);
@@ -647,7 +789,8 @@ void kmemdump_slots_panic(struct kmemdump_backend *be, struct kmemdump_table *ta
 		/* What others do to regions in the panic must not undo this. */
 		s->gone = true;
 		put_head(image, s->staging);
-		be->ops->publish(be, PANIC_COPY, image->slots, image->nr_slots);
+		be->ops->fill(be, PANIC_COPY, image->slots, image->nr_slots);
+		be->ops->publish(be, PANIC_COPY, image->nr_slots);
 		pr_notice("%s: %u regions, %llu bytes in %u slots left to it, %u pieces left out\n",
 			  be->name, image->nr_regions, image->size, image->nr_slots,
 			  image->nr_left_out);
@@ -682,6 +825,8 @@ static void free_slots(struct kmemdump_slots *s)
 	}
 	kvfree(s->panic_slots);
 	kvfree(s->panic_names);
+	kvfree(s->running);
+	kvfree(s->running_loads);
 	kvfree(s->image);
 	kvfree(s->carried);
 	kfree(s);
@@ -697,7 +842,7 @@ static size_t max_head_size(struct kmemdump_image *image)
 		memset(image->slots[i].name, 'K', KMEMDUMP_SLOT_NAME - 1);
 	image->nr_regions = image->max_regions;
 	image->nr_segments = image->max_regions;
-	image->nr_loads = image->max_loads;
+	image->nr_loads = image->max_slots - 1;
 	image->nr_cpus = image->max_cpus;
 	image->vmcoreinfo_size = sizeof(image->vmcoreinfo);
 	kmemdump_image_lay_out_head(image);
@@ -722,16 +867,40 @@ static void alloc_staging(struct kmemdump_slots *s)
 	s->be->staging_size = s->staging_size;
 }
 
-/* All that @be, which has ops->publish(), needs in order to be told of regions. */
-int kmemdump_slots_alloc(struct kmemdump_backend *be)
+/* Set slots aside for what runs; how many. */
+static int alloc_running(struct kmemdump_slots *s)
+{
+	unsigned int nr = num_possible_cpus() * KMEMDUMP_TASK_PIECES;
+
+	if (nr > s->be->max_slots / 2) {
+		pr_warn("backend %s: %u slots are too few to follow what runs, which takes %u\n",
+			s->be->name, s->be->max_slots, nr);
+		return 0;
+	}
+	s->running = kvcalloc(nr_cpu_ids, sizeof(*s->running), GFP_KERNEL);
+	s->running_loads = kvcalloc(nr, sizeof(*s->running_loads), GFP_KERNEL);
+	if (!s->running || !s->running_loads)
+		return -ENOMEM;
+	return nr;
+}
+
+/*
+ * All that @be, which has ops->publish(), needs in order to be told of regions, and
+ * with @follow_tasks also of what runs.
+ */
+int kmemdump_slots_alloc(struct kmemdump_backend *be, bool follow_tasks)
 {
 	struct kmemdump_slots *s = kzalloc(sizeof(*s), GFP_KERNEL);
 	unsigned int max = be->max_slots;
-	int i;
+	int nr_running = 0, i;
 
 	if (!s)
 		return -ENOMEM;
 	s->be = be;
+	if (follow_tasks)
+		nr_running = alloc_running(s);
+	if (nr_running < 0)
+		goto fail;
 	raw_spin_lock_init(&s->lock);
 	init_irq_work(&s->retry, retry);
 	s->carried = kvcalloc(max, sizeof(*s->carried), GFP_KERNEL);
@@ -745,6 +914,8 @@ int kmemdump_slots_alloc(struct kmemdump_backend *be)
 	if (!s->image->slots || !s->image->name_next)
 		goto fail;
 	s->image->max_slots = 1 + max;
+	s->image->max_loads = max - nr_running;
+	s->image->running = s->running_loads;
 	s->image->live = true;
 	s->head_size = max_head_size(s->image);
 	for (i = 0; i < NR_HEADS; i++) {
@@ -753,6 +924,7 @@ int kmemdump_slots_alloc(struct kmemdump_backend *be)
 			goto fail;
 	}
 	alloc_staging(s);
+	be->max_slots -= nr_running;
 	be->slots = s;
 	return 0;
 
@@ -768,15 +940,22 @@ void kmemdump_slots_stop(struct kmemdump_backend *be)
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&s->lock, flags);
-	be->ops->publish(be, s->spare, NULL, 0);
+	be->ops->publish(be, s->spare, 0);
 	s->gone = true;
 	raw_spin_unlock_irqrestore(&s->lock, flags);
+}
+
+/* Wait until all changes have reached @be. May sleep. */
+void kmemdump_slots_settle(struct kmemdump_backend *be)
+{
+	irq_work_sync(&be->slots->retry);
 }
 
 /* After kmemdump_slots_stop(), when nobody moves regions of @be any more. */
 void kmemdump_slots_free(struct kmemdump_backend *be)
 {
-	irq_work_sync(&be->slots->retry);
+	kmemdump_slots_settle(be);
+	be->max_slots = be->slots->image->max_slots - 1;
 	free_slots(be->slots);
 	be->slots = NULL;
 }

@@ -7,6 +7,7 @@
 #include <linux/elf.h>
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <linux/sched/task_stack.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
@@ -14,31 +15,54 @@
 
 #include "test_backend.h"
 
-#define MAX_SLOTS	16
+#define MAX_SLOTS	40
 
 /* A backend that keeps what is published, and what firmware would save of it. */
 struct slot_backend {
 	struct kmemdump_backend	be;
 	struct kmemdump_table	*table;
-	struct kmemdump_slot	slots[1 + MAX_SLOTS];
+	struct kmemdump_slot	copies[KMEMDUMP_SLOT_COPIES][1 + MAX_SLOTS];
+	struct kmemdump_slot	*slots;		/* those published */
 	unsigned int		nr;
 	unsigned int		last_copy;
 	unsigned int		nr_published;
+	unsigned int		nr_wrong;	/* changes of what is published */
 	void			*dump;		/* of save() */
 };
 
-static void publish(struct kmemdump_backend *be, unsigned int copy,
-		    const struct kmemdump_slot *slots, unsigned int nr)
+static struct kmemdump_slot *spare_copy(struct kmemdump_backend *be, unsigned int copy)
 {
 	struct slot_backend *sb = container_of(be, struct slot_backend, be);
 
-	memcpy(sb->slots, slots, nr * sizeof(*slots));
+	sb->nr_wrong += sb->slots == sb->copies[copy];
+	return sb->copies[copy];
+}
+
+static void fill(struct kmemdump_backend *be, unsigned int copy,
+		 const struct kmemdump_slot *slots, unsigned int nr)
+{
+	memcpy(spare_copy(be, copy), slots, nr * sizeof(*slots));
+}
+
+static void move(struct kmemdump_backend *be, unsigned int copy, unsigned int slot,
+		 phys_addr_t phys_addr)
+{
+	spare_copy(be, copy)[slot].phys_addr = phys_addr;
+}
+
+static void publish(struct kmemdump_backend *be, unsigned int copy, unsigned int nr)
+{
+	struct slot_backend *sb = container_of(be, struct slot_backend, be);
+
+	sb->slots = nr ? sb->copies[copy] : NULL;
 	sb->nr = nr;
 	sb->last_copy = copy;
 	sb->nr_published++;
 }
 
 static const struct kmemdump_backend_ops slot_ops = {
+	.fill = fill,
+	.move = move,
 	.publish = publish,
 };
 
@@ -88,6 +112,7 @@ static const struct elf64_hdr *save(struct kunit *test, struct slot_backend *sb)
 	u64 size = 0, pos = 0;
 	unsigned int i, j;
 
+	KUNIT_EXPECT_EQ(test, sb->nr_wrong, 0);
 	for (i = 0; i < sb->nr; i++)
 		size += sb->slots[i].size;
 	vfree(sb->dump);
@@ -474,6 +499,182 @@ static void panic_with_nothing_staged(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_left_out, 0);
 }
 
+/* A made-up task, each piece a page of its own. */
+static void make_pieces(struct kunit *test, struct kmemdump_segment *pieces, u8 fill_with)
+{
+	unsigned int i;
+
+	for (i = 0; i < KMEMDUMP_TASK_PIECES; i++) {
+		u8 *page = own_page(test, fill_with + i);
+
+		pieces[i] = (struct kmemdump_segment) {
+			.virt_addr = (unsigned long)page,
+			.phys_addr = virt_to_phys(page),
+			.size = PAGE_SIZE,
+		};
+	}
+}
+
+/* How many of the pieces the dump has. */
+static unsigned int nr_found(struct slot_backend *sb, const struct kmemdump_segment *pieces)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < KMEMDUMP_TASK_PIECES; i++)
+		nr += has(sb, (void *)pieces[i].virt_addr, pieces[i].size);
+	return nr;
+}
+
+static void go_over_to(struct slot_backend *sb, unsigned int cpu,
+		       const struct kmemdump_segment *pieces)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	kmemdump_slots_switch(&sb->be, cpu, pieces);
+	local_irq_restore(flags);
+	/* The first one of a CPU has the table made anew, in an interrupt. */
+	kmemdump_slots_settle(&sb->be);
+}
+
+/* The tasks that run are in all that firmware finds, and those that ran are not. */
+static void running(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_segment tasks[4][KMEMDUMP_TASK_PIECES];
+	u8 *a = own_page(test, 0xaa), *b = own_page(test, 0xbb);
+	unsigned int last_cpu = cpumask_last(cpu_possible_mask);
+	struct kmemdump_region region = { .name = "moves", .virt_addr = a, .size = 10 };
+	const struct elf64_shdr *shdr;
+	const struct elf64_hdr *ehdr;
+	struct slot_backend *sb;
+	unsigned int i, j, nr;
+	char name[16];
+
+	if (num_possible_cpus() * KMEMDUMP_TASK_PIECES > MAX_SLOTS / 2)
+		kunit_skip(test, "too many CPUs for the slots of this test");
+	table->follow_tasks = true;
+	sb = attach(test, table, MAX_SLOTS, 0);
+	KUNIT_EXPECT_EQ(test, sb->be.max_slots,
+			MAX_SLOTS - num_possible_cpus() * KMEMDUMP_TASK_PIECES);
+	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	for (i = 0; i < ARRAY_SIZE(tasks); i++)
+		make_pieces(test, tasks[i], 16 * i + 1);
+
+	go_over_to(sb, last_cpu, tasks[0]);
+	save(test, sb);
+	KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[0]), KMEMDUMP_TASK_PIECES);
+	for (i = 1; i < 50; i++) {
+		unsigned int now = i % ARRAY_SIZE(tasks), copy = sb->last_copy;
+
+		nr = sb->nr_published;
+		go_over_to(sb, last_cpu, tasks[now]);
+		KUNIT_EXPECT_EQ(test, sb->nr_published, nr + 1);
+		KUNIT_EXPECT_NE(test, sb->last_copy, copy);
+		ehdr = save(test, sb);
+		for (j = 0; j < ARRAY_SIZE(tasks); j++)
+			KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[j]),
+					j == now ? KMEMDUMP_TASK_PIECES : 0);
+		KUNIT_EXPECT_TRUE(test, has(sb, region.virt_addr, 10));
+		shdr = sb->dump + ehdr->e_shoff;
+		KUNIT_EXPECT_EQ(test, shdr[1 + sb->nr - KMEMDUMP_TASK_PIECES].sh_addr,
+				tasks[now][0].virt_addr);
+		/* Other changes go on, and nothing of either is lost. */
+		if (i % 5 == 4) {
+			region.virt_addr = region.virt_addr == a ? b : a;
+			KUNIT_ASSERT_EQ(test, kmemdump_move(table, &region), 0);
+			save(test, sb);
+			KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[now]), KMEMDUMP_TASK_PIECES);
+			KUNIT_EXPECT_TRUE(test, has(sb, region.virt_addr, 10));
+		}
+	}
+	snprintf(name, sizeof(name), "Ktask%u", last_cpu);
+	KUNIT_EXPECT_STREQ(test, sb->slots[sb->nr - KMEMDUMP_TASK_PIECES].name, name);
+}
+
+/* Two CPUs take turns: what one changed is still there when the other one has. */
+static void running_on_two(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_segment tasks[4][KMEMDUMP_TASK_PIECES];
+	struct slot_backend *sb;
+	unsigned int i;
+
+	if (num_possible_cpus() != 2 || 2 * KMEMDUMP_TASK_PIECES > MAX_SLOTS / 2)
+		kunit_skip(test, "not two CPUs, or too many slots");
+	table->follow_tasks = true;
+	sb = attach(test, table, MAX_SLOTS, 128 * PAGE_SIZE);
+	for (i = 0; i < ARRAY_SIZE(tasks); i++)
+		make_pieces(test, tasks[i], 16 * i + 1);
+	for (i = 0; i < 40; i++) {
+		/* Two turns of the one, one of the other; each has two tasks. */
+		unsigned int cpu = i % 3 == 2;
+
+		go_over_to(sb, cpu, tasks[2 * cpu + i % 2]);
+		save(test, sb);
+		KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[2 * cpu + i % 2]), KMEMDUMP_TASK_PIECES);
+		KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[2 * cpu + !(i % 2)]), 0);
+		if (i > 2)
+			KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[2 * !cpu]) +
+					      nr_found(sb, tasks[2 * !cpu + 1]),
+					KMEMDUMP_TASK_PIECES);
+	}
+	/* Once it is over, nothing is published any more. */
+	at_panic(sb);
+	i = sb->nr_published;
+	go_over_to(sb, 0, tasks[0]);
+	KUNIT_EXPECT_EQ(test, sb->nr_published, i);
+	kmemdump_detach(table, &sb->be);
+	sb->table = NULL;
+	KUNIT_EXPECT_EQ(test, sb->be.max_slots, MAX_SLOTS);
+}
+
+/* What is cut out of a task is that task. */
+static void task_pieces(struct kunit *test)
+{
+	struct kmemdump_segment pieces[KMEMDUMP_TASK_PIECES], others[KMEMDUMP_TASK_PIECES];
+	unsigned long stack = (unsigned long)task_stack_page(current);
+	const struct task_struct *task = current;
+	size_t nr_stack = 0;
+	phys_addr_t phys;
+	unsigned int i;
+
+	kmemdump_cut_task(task, pieces);
+	kmemdump_cut_task(&init_task, others);
+	KUNIT_EXPECT_LE(test, pieces[0].virt_addr, (unsigned long)task);
+	KUNIT_EXPECT_GE(test, pieces[0].virt_addr + pieces[0].size, (unsigned long)(task + 1));
+	KUNIT_EXPECT_LE(test, others[0].virt_addr, (unsigned long)&init_task);
+	KUNIT_EXPECT_GE(test, others[0].virt_addr + others[0].size,
+			(unsigned long)(&init_task + 1));
+	for (i = 0; i < KMEMDUMP_TASK_PIECES; i++) {
+		KUNIT_EXPECT_EQ(test, pieces[i].size, others[i].size);
+		KUNIT_ASSERT_TRUE(test, kmemdump_translate_addr(pieces[i].virt_addr, &phys));
+		KUNIT_EXPECT_EQ(test, pieces[i].phys_addr, phys);
+		if (i)
+			nr_stack += pieces[i].size;
+	}
+	KUNIT_EXPECT_EQ(test, pieces[1].virt_addr, stack & PAGE_MASK);
+	KUNIT_EXPECT_EQ(test, nr_stack, PAGE_ALIGN(THREAD_SIZE));
+}
+
+static void few_slots_to_follow(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_segment task[KMEMDUMP_TASK_PIECES];
+	u8 *a = own_page(test, 1);
+	struct slot_backend *sb;
+
+	table->follow_tasks = true;
+	sb = attach(test, table, 3, 0);
+	KUNIT_EXPECT_EQ(test, sb->be.max_slots, 3);
+	kmemdump_test_add(test, table, "a", a, 10, 0);
+	make_pieces(test, task, 1);
+	go_over_to(sb, 0, task);
+	save(test, sb);
+	KUNIT_EXPECT_EQ(test, sb->nr, 2);
+	KUNIT_EXPECT_EQ(test, nr_found(sb, task), 0);
+}
+
 static void validity(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -485,6 +686,9 @@ static void validity(struct kunit *test)
 
 	ops.publish = publish;
 	be.ops = &ops;
+	KUNIT_EXPECT_EQ(test, kmemdump_attach(table, &be), -EINVAL);
+	ops = slot_ops;
+	ops.move = NULL;
 	KUNIT_EXPECT_EQ(test, kmemdump_attach(table, &be), -EINVAL);
 	be.ops = &slot_ops;
 	be.max_slots = 0;
@@ -503,6 +707,10 @@ static struct kunit_case slots_cases[] = {
 	KUNIT_CASE(panic_with_little_room),
 	KUNIT_CASE(panic_without_room),
 	KUNIT_CASE(panic_with_nothing_staged),
+	KUNIT_CASE(running),
+	KUNIT_CASE(running_on_two),
+	KUNIT_CASE(task_pieces),
+	KUNIT_CASE(few_slots_to_follow),
 	KUNIT_CASE(validity),
 	{ }
 };

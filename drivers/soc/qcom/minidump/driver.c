@@ -38,15 +38,31 @@ struct minidump {
 	struct kmemdump_backend	backend;
 };
 
-static void minidump_publish(struct kmemdump_backend *be, unsigned int copy,
-			     const struct kmemdump_slot *slots, unsigned int nr)
+static struct minidump_table *to_table(struct kmemdump_backend *be)
 {
-	struct minidump *md = container_of(be, struct minidump, backend);
+	return &container_of(be, struct minidump, backend)->table;
+}
 
-	minidump_table_publish(&md->table, copy, slots, nr);
+static void minidump_fill(struct kmemdump_backend *be, unsigned int copy,
+			  const struct kmemdump_slot *slots, unsigned int nr)
+{
+	minidump_table_fill(to_table(be), copy, slots, nr);
+}
+
+static void minidump_move(struct kmemdump_backend *be, unsigned int copy, unsigned int slot,
+			  phys_addr_t phys_addr)
+{
+	minidump_table_move(to_table(be), copy, slot, phys_addr);
+}
+
+static void minidump_publish(struct kmemdump_backend *be, unsigned int copy, unsigned int nr)
+{
+	minidump_table_publish(to_table(be), copy, nr);
 }
 
 static const struct kmemdump_backend_ops minidump_ops = {
+	.fill = minidump_fill,
+	.move = minidump_move,
 	.publish = minidump_publish,
 };
 

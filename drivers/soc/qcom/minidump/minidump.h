@@ -100,8 +100,11 @@ const char *minidump_check(const struct minidump_toc *toc, size_t size);
 unsigned int minidump_count_others(const struct minidump_toc *toc, size_t size);
 int minidump_table_init(struct minidump_table *table, struct minidump_toc *toc, unsigned int max);
 void minidump_table_free(struct minidump_table *table);
-void minidump_table_publish(struct minidump_table *table, unsigned int copy,
-			    const struct kmemdump_slot *slots, unsigned int nr);
+void minidump_table_fill(struct minidump_table *table, unsigned int copy,
+			 const struct kmemdump_slot *slots, unsigned int nr);
+void minidump_table_move(struct minidump_table *table, unsigned int copy, unsigned int slot,
+			 phys_addr_t phys_addr);
+void minidump_table_publish(struct minidump_table *table, unsigned int copy, unsigned int nr);
 void minidump_table_clear(struct minidump_table *table);
 
 #endif /* _QCOM_MINIDUMP_H */

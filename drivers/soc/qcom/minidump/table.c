@@ -156,25 +156,37 @@ static void fill_region(struct minidump_region *region, const struct kmemdump_sl
 	strscpy(region->name, slot->name);
 }
 
+/* Put @nr slots, at least one, into @copy, which firmware does not see now. Any context. */
+void minidump_table_fill(struct minidump_table *table, unsigned int copy,
+			 const struct kmemdump_slot *slots, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < table->max; i++)
+		fill_region(&table->copies[copy][i], &slots[i < nr ? i : 0],
+			    i < nr ? MINIDUMP_VALID : MINIDUMP_INVALID);
+}
+
+void minidump_table_move(struct minidump_table *table, unsigned int copy, unsigned int slot,
+			 phys_addr_t phys_addr)
+{
+	table->copies[copy][slot].address = cpu_to_le64(phys_addr);
+}
+
 /*
- * Have firmware see @nr slots in @copy, which it does not see now. Nothing, if @nr is
- * 0. Any context; one that did not come to its end leaves the table as good as
+ * Have firmware see the @nr slots in @copy, which it does not see now. Nothing, if @nr
+ * is 0. Any context; one that did not come to its end leaves the table as good as
  * before.
  */
-void minidump_table_publish(struct minidump_table *table, unsigned int copy,
-			    const struct kmemdump_slot *slots, unsigned int nr)
+void minidump_table_publish(struct minidump_table *table, unsigned int copy, unsigned int nr)
 {
-	struct minidump_region *regions = table->copies[copy];
 	struct minidump_subsystem *apss = table->apss;
-	unsigned int i, count;
+	unsigned int count;
 
 	if (!nr) {
 		minidump_table_clear(table);
 		return;
 	}
-	for (i = 0; i < table->max; i++)
-		fill_region(&regions[i], &slots[i < nr ? i : 0],
-			    i < nr ? MINIDUMP_VALID : MINIDUMP_INVALID);
 	/* All of the copy before the address of it. */
 	wmb();
 
@@ -182,7 +194,7 @@ void minidump_table_publish(struct minidump_table *table, unsigned int copy,
 	count = get32(&apss->region_count);
 	if (nr > count)
 		put32(table, &apss->region_count, nr);
-	put64(table, &apss->regions, virt_to_phys(regions));
+	put64(table, &apss->regions, virt_to_phys(table->copies[copy]));
 	if (nr < count)
 		put32(table, &apss->region_count, nr);
 

@@ -133,7 +133,12 @@ static void publish(struct md_test *t, unsigned int copy, unsigned int nr, unsig
 	t->nr_before = t->nr_after;
 	make_slots(t->after, nr, n);
 	t->nr_after = nr;
-	minidump_table_publish(&t->table, copy, t->after, nr);
+	minidump_table_fill(&t->table, copy, t->after, nr);
+	if (nr > 1) {
+		t->after[nr - 1].phys_addr += 0x40000000;
+		minidump_table_move(&t->table, copy, nr - 1, t->after[nr - 1].phys_addr);
+	}
+	minidump_table_publish(&t->table, copy, nr);
 
 	/* At the end it is the new one. */
 	t->nr_before = nr;
@@ -169,7 +174,7 @@ static void publish_none(struct kunit *test)
 	init(t);
 	publish(t, 0, 5, 0);
 	t->nr_after = 0;
-	minidump_table_publish(&t->table, 1, NULL, 0);
+	minidump_table_publish(&t->table, 1, 0);
 	KUNIT_EXPECT_FALSE(test, t->smem.subsystems[0].status);
 	KUNIT_EXPECT_FALSE(test, t->smem.subsystems[0].enabled);
 	KUNIT_EXPECT_FALSE(test, t->smem.subsystems[0].region_count);
@@ -187,7 +192,8 @@ static void panic_now(struct minidump_table *table)
 	if (--t->stores_left)
 		return;
 	table->stored = look;
-	minidump_table_publish(table, KMEMDUMP_SLOT_COPIES - 1, t->panic, t->nr_panic);
+	minidump_table_fill(table, KMEMDUMP_SLOT_COPIES - 1, t->panic, t->nr_panic);
+	minidump_table_publish(table, KMEMDUMP_SLOT_COPIES - 1, t->nr_panic);
 	t->nr_before = 0;
 	t->nr_after = 0;
 	look(table);
@@ -215,7 +221,8 @@ static void panic_in_between(struct kunit *test)
 			t->nr_panic = numbers[i][2];
 			t->stores_left = stores;
 			t->table.stored = panic_now;
-			minidump_table_publish(&t->table, 1, t->after, t->nr_after);
+			minidump_table_fill(&t->table, 1, t->after, t->nr_after);
+			minidump_table_publish(&t->table, 1, t->nr_after);
 			KUNIT_EXPECT_EQ(test, t->nr_panic, 0);
 		}
 	}

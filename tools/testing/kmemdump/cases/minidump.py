@@ -7,7 +7,7 @@ import random
 import re
 import time
 
-from harness import firmware, story
+from harness import firmware, host, story
 from harness.firmware import Held
 from harness.host import say
 from harness.lab import expect
@@ -80,21 +80,31 @@ def _hang(lab, append):
         held.guest.wait_held()
         dump = held.collect()
         core = held.save(dump, "minidump-hang")
-    return there, core
+    return there, core, dump
 
 
 def test_what_hangs(lab):
     """A CPU hangs with interrupts off; its task and stack are in the table by then."""
-    there, core = _hang(lab, "kmemdump.running=50")
-    for cpu in range(2):
-        if "insmod" in there.reader("show", "-r", core, f"task:{cpu}"):
-            break
-    else:
-        expect(False, "the task that hangs to be listed")
-    expect("on the stack of what hangs" in there.reader("show", "-r", core, f"stack:{cpu}"),
-           "its stack")
-    there, core = _hang(lab, "")
-    expect("stack:" not in there.reader("list", core), "nothing of that if not asked for")
+    there, core, dump = _hang(lab, "kmemdump.running=1")
+    _check(there, core)
+    pieces = {cpu: [r for r in dump.regions if re.match(f"K(task|stack){cpu}(_|$)", r[0])]
+              for cpu in range(2)}
+    for cpu, regions in pieces.items():
+        expect([r[0][:5] for r in regions] == ["Ktask"] + ["Kstac"] * 4, "a task in its pieces",
+               str(regions)[:1000])
+    hung = [cpu for cpu in range(2) if b"insmod" in pieces[cpu][0][2]]
+    expect(len(hung) == 1, "one CPU to hang in insmod", str(hung))
+    stack = b"".join(data for _, _, data in pieces[hung[0]][1:])
+    expect(b"on the stack of what hangs" in stack, "its stack")
+    # Who follows the kernel's own pointers finds the same.
+    out = host.drgn(there.kernel.vmlinux, core, f"""
+task = per_cpu(prog["runqueues"], {hung[0]}).curr
+print(task.comm.string_().decode(), prog.read(task.stack, {len(stack)}).hex())
+""")
+    expect(out.split()[:2] == ["insmod", stack.hex()], "drgn to find the task and its stack", out[:2000])
+    there, core, dump = _hang(lab, "")
+    expect(not any(name.startswith("Kstack") for name in dump.names),
+           "nothing of that if not asked for")
 
 
 def test_two_boots(lab):
@@ -218,13 +228,28 @@ def test_5000_small_regions(lab):
            "all of them, checksums right")
 
 
+def _check_tasks(dump, cpus):
+    """Of each CPU a task and its stack; that they are of the same task, the task itself tells."""
+    head = dump.regions[0][2]
+    seen = []
+    for cpu in range(cpus):
+        pieces = [i for i, r in enumerate(dump.regions) if re.match(f"K(task|stack){cpu}(_|$)", r[0])]
+        expect(len(pieces) == 5, "a task in its pieces", str(dump.names))
+        # The program header of a slot stands behind those of the notes and the slots before.
+        stack = head[64 + 56 * pieces[1] + 16:][:8]
+        task = dump.regions[pieces[0]]
+        expect(stack in task[2], f"the stack of the task on CPU {cpu}", task[0])
+        seen.append((task[1], stack))
+    return tuple(seen)
+
+
 def test_tables_in_a_storm(lab):
-    """Stop the machine at any instruction while regions come, move and go: what firmware would
-    find then is a whole table, and what the regions hold that stay is in it."""
+    """Stop the machine at any instruction while regions come, move and go, and tasks switch: what
+    firmware would find then is a whole table, and what the regions hold that stay is in it."""
     there = lab.other(BOARD)
     rng = random.Random(5)
-    heads = set()
-    with Held(there, cpus=4) as held:
+    heads, tasks = set(), set()
+    with Held(there, cpus=4, append="kmemdump.running=1") as held:
         held.guest.send("insmod kmemdump_storm.ko crash=0 delay_us=4000000000")
         time.sleep(3)
         for i in range(SNAPSHOTS):
@@ -236,6 +261,7 @@ def test_tables_in_a_storm(lab):
             expect(not dump.messages, "no bad region", str(dump.messages))
             firmware.check_table(dump)
             heads.add(dump.regions[0][1])
+            tasks.add(_check_tasks(dump, 4))
             expect({r[:2] for r in careless.regions} == {r[:2] for r in dump.regions},
                    "the same regions, if the mark is not looked at")
             core = there.dumps / "storm.core"
@@ -249,6 +275,7 @@ def test_tables_in_a_storm(lab):
                 # Python reads any end of a line as \n.
                 expect(shown == chr(n).replace("\r", "\n") * 64, f"what stable-{n} holds", repr(shown))
     expect(len(heads) == 2, "both copies of the table to be in use", str(heads))
+    expect(len(tasks) > 2, "tasks to switch", str(tasks))
 
 
 def _storm_crash(lab, run):

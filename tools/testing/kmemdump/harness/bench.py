@@ -119,6 +119,12 @@ def slots(lab):
     say(f"\nFrom panic to a published table of the standard set, arm64: "
         f"{stamps[1] - stamps[0]:,} instructions, {int(last[3]):,} bytes, "
         f"{len(dump.regions)} slots")
+    with Held(there, icount=True, cpus=1, timeout=600, append="kmemdump.running=1 kunit.enable=1 "
+              "kunit.filter_glob=kmemdump-benchmark.context_switch") as held:
+        match = re.search(r"switch (\d+)$", held.guest.run("dmesg"), re.M)
+    if not match:
+        raise Failed("the benchmark of the context switch failed")
+    say(f"In the way of a context switch with kmemdump.running, arm64: {match[1]} instructions")
 
 
 SETS = ("minimal", "standard", "extended")

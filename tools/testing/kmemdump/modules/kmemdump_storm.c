@@ -117,13 +117,22 @@ static struct kmemdump_backend storm_backend = {
 
 /* Another one, for which the core does all of that. */
 
-static void storm_publish(struct kmemdump_backend *be, unsigned int copy,
-			  const struct kmemdump_slot *slots, unsigned int nr)
+static void storm_fill(struct kmemdump_backend *be, unsigned int copy,
+		       const struct kmemdump_slot *slots, unsigned int nr)
+{
+}
+
+static void storm_slot(struct kmemdump_backend *be, unsigned int copy, unsigned int slot,
+		       phys_addr_t phys_addr)
+{
+}
+
+static void storm_publish(struct kmemdump_backend *be, unsigned int copy, unsigned int nr)
 {
 }
 
 static const struct kmemdump_backend_ops slot_ops = {
-	.publish = storm_publish,
+	.fill = storm_fill, .move = storm_slot, .publish = storm_publish,
 };
 
 static struct kmemdump_backend slot_backend = {
