@@ -78,6 +78,7 @@ struct kmemdump_var {
 
 int __kmemdump_register_region(struct kmemdump_region *region, struct module *owner);
 int kmemdump_unregister_region(struct kmemdump_region *region);
+int kmemdump_region_id(const char *name);
 int kmemdump_update_region(const struct kmemdump_region *region);
 int __devm_kmemdump_register_region(struct device *dev, struct kmemdump_region *region,
 				    struct module *owner);
@@ -101,6 +102,11 @@ static inline int __kmemdump_register_region(struct kmemdump_region *region,
 }
 
 static inline int kmemdump_unregister_region(struct kmemdump_region *region)
+{
+	return 0;
+}
+
+static inline int kmemdump_region_id(const char *name)
 {
 	return 0;
 }

@@ -380,6 +380,32 @@ int kmemdump_unregister_region(struct kmemdump_region *region)
 EXPORT_SYMBOL_GPL(kmemdump_unregister_region);
 
 /**
+ * kmemdump_region_id() - the id of a region
+ * @name: name of the region
+ *
+ * For callers that do not keep the struct that they registered. The region must not
+ * be unregistered by someone else as long as the id is used.
+ *
+ * Context: process context, may sleep.
+ * Return: the id, which is positive; %-EINVAL without a name; %-ENOENT if no region
+ * of this name is registered.
+ */
+int kmemdump_region_id(const char *name)
+{
+	const struct kmemdump_entry *entry;
+	int id;
+
+	if (!name)
+		return -EINVAL;
+	mutex_lock(&kmemdump_table.lock);
+	entry = kmemdump_find(&kmemdump_table, name);
+	id = entry ? entry->id : -ENOENT;
+	mutex_unlock(&kmemdump_table.lock);
+	return id;
+}
+EXPORT_SYMBOL_GPL(kmemdump_region_id);
+
+/**
  * kmemdump_update_region() - a region is at another place now
  * @region: id and name of a registered region, its new address, and its size,
  *	which has to be the same as before

@@ -576,8 +576,8 @@ static unsigned int nr_sections(const struct kmemdump_image *image)
 
 static u64 sections_size(const struct kmemdump_image *image)
 {
-	/* An empty name at the end as well, where byte-wise readers stop. */
-	u64 size = nr_sections(image) * sizeof(struct elf64_shdr) + sizeof(STRING_TABLE) + 2;
+	/* An empty name in front, and some at the end, where byte-wise readers stop. */
+	u64 size = nr_sections(image) * sizeof(struct elf64_shdr) + sizeof(STRING_TABLE) + 1 + 4;
 	unsigned int i;
 
 	for (i = 1; i < image->nr_slots; i++)

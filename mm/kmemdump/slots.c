@@ -42,6 +42,8 @@
 #define NR_HEADS	2
 #define PANIC_COPY	(KMEMDUMP_SLOT_COPIES - 1)
 
+#define MIN_NAME	3
+
 /* Less than this is of no use as a staging buffer. */
 #define MIN_STAGING	SZ_64K
 
@@ -134,6 +136,10 @@ static void name_slot(struct kmemdump_image *image, unsigned int nr, const char 
 	/* That is for the first one. */
 	if (!strncasecmp(name, "KELF", 4))
 		name[1] = '_';
+	/* There are tools that pass over shorter ones. */
+	while (len < MIN_NAME)
+		name[len++] = '_';
+	name[len] = '\0';
 
 	for (number = nr; bucket = name_bucket(image, name), name_taken(image, *bucket, name);
 	     number += 1000) {
@@ -603,6 +609,9 @@ static bool rebuild(struct kmemdump_slots *s)
 	kmemdump_image_build_from(image, s->carried, s->nr_carried);
 	nr_refused = READ_ONCE(s->be->nr_refused);
 	image->nr_left_out += nr_refused;
+	/* Better what is there now than what is not all of it. */
+	if (WARN_ON_ONCE(image->data_offset > s->head_size))
+		return true;
 	put_head(image, s->heads[s->spare]);
 	if (has_moved(image))
 		return false;

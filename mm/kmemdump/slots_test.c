@@ -27,14 +27,24 @@ struct slot_backend {
 	unsigned int		last_copy;
 	unsigned int		nr_published;
 	unsigned int		nr_wrong;	/* changes of what is published */
+	u64			hash;		/* of its headers */
 	void			*dump;		/* of save() */
 };
+
+/* The headers that firmware would find now. */
+static u64 hash_headers(const struct slot_backend *sb)
+{
+	const struct elf64_hdr *ehdr = phys_to_virt(sb->slots[0].phys_addr);
+
+	return xxh64(ehdr, sizeof(*ehdr) + ehdr->e_phnum * sizeof(struct elf64_phdr), 0);
+}
 
 static struct kmemdump_slot *spare_copy(struct kmemdump_backend *be, unsigned int copy)
 {
 	struct slot_backend *sb = container_of(be, struct slot_backend, be);
 
-	sb->nr_wrong += sb->slots == sb->copies[copy];
+	if (sb->slots)
+		sb->nr_wrong += sb->slots == sb->copies[copy] || hash_headers(sb) != sb->hash;
 	return sb->copies[copy];
 }
 
@@ -54,8 +64,11 @@ static void publish(struct kmemdump_backend *be, unsigned int copy, unsigned int
 {
 	struct slot_backend *sb = container_of(be, struct slot_backend, be);
 
+	if (sb->slots)
+		sb->nr_wrong += hash_headers(sb) != sb->hash;
 	sb->slots = nr ? sb->copies[copy] : NULL;
 	sb->nr = nr;
+	sb->hash = nr ? hash_headers(sb) : 0;
 	sb->last_copy = copy;
 	sb->nr_published++;
 }
@@ -121,6 +134,7 @@ static const struct elf64_hdr *save(struct kunit *test, struct slot_backend *sb)
 	for (i = 0; i < sb->nr; i++) {
 		KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(sb->slots[i].phys_addr | sb->slots[i].size));
 		KUNIT_EXPECT_EQ(test, sb->slots[i].name[0], 'K');
+		KUNIT_EXPECT_GE(test, strlen(sb->slots[i].name), 3);
 		for (j = 0; j < i; j++) {
 			KUNIT_EXPECT_NE(test, strcasecmp(sb->slots[i].name, sb->slots[j].name), 0);
 			KUNIT_EXPECT_NE(test, sb->slots[i].phys_addr, sb->slots[j].phys_addr);
@@ -264,6 +278,25 @@ static void names(struct kunit *test)
 		if (!strcmp(sb->slots[i].name, "Ka_b_c_d"))
 			return;
 	KUNIT_FAIL(test, "no readable name");
+}
+
+/* As many and as long names as there can be: all of it fits. */
+static void full(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct slot_backend *sb = attach(test, table, MAX_SLOTS, 0);
+	int i;
+
+	for (i = 0; i < MAX_SLOTS; i++) {
+		char name[KMEMDUMP_NAME_LEN];
+
+		snprintf(name, sizeof(name), "%d with a name of all the length that there is", i);
+		kmemdump_test_add(test, table, name, own_page(test, i), 10, 0);
+	}
+	save(test, sb);
+	KUNIT_EXPECT_EQ(test, sb->nr, 1 + MAX_SLOTS);
+	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_regions, MAX_SLOTS);
+	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_left_out, 0);
 }
 
 static void removal(struct kunit *test)
@@ -698,6 +731,7 @@ static void validity(struct kunit *test)
 static struct kunit_case slots_cases[] = {
 	KUNIT_CASE(layout),
 	KUNIT_CASE(names),
+	KUNIT_CASE(full),
 	KUNIT_CASE(removal),
 	KUNIT_CASE(moving),
 	KUNIT_CASE(no_room),

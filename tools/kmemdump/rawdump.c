@@ -33,6 +33,15 @@ bool rawdump_is(const char *path)
 	return is;
 }
 
+/* Section names are those of the files that other ways hand out; the end may be missing. */
+static void cut_suffix(char *name)
+{
+	size_t len = strlen(name);
+
+	if (len > 4 && !strcasecmp(name + len - 4, ".bin"))
+		name[len - 4] = '\0';
+}
+
 /* Take a section that holds a region of the minidump. */
 static void add_section(struct minidump *md, const unsigned char *data, size_t size,
 			const unsigned char *header, uint64_t headers_end)
@@ -45,6 +54,7 @@ static void add_section(struct minidump *md, const unsigned char *data, size_t s
 	copy_name(name, (const char *)header + SECTION_NAME, sizeof(name));
 	if (strncasecmp(name, "md_", 3))
 		return;
+	cut_suffix(name);
 	if (le32_at(header + SECTION_VALID) != VALID) {
 		minidump_complain(md, "section %s is not marked valid, and left out", name);
 		return;

@@ -25,7 +25,7 @@ static unsigned int slots;
 module_param(slots, uint, 0444);
 MODULE_PARM_DESC(slots, "regions in the table, with the ELF header (default 201)");
 
-static unsigned int firmware_slots = MINIDUMP_TOTAL;
+static unsigned int firmware_slots;
 module_param(firmware_slots, uint, 0444);
 MODULE_PARM_DESC(firmware_slots, "regions that the firmware can take, of all subsystems (default 300)");
 
@@ -77,14 +77,13 @@ static u32 get_number(struct device *dev, u32 param, const char *property, u32 v
 static unsigned int get_slots(struct device *dev, const struct minidump_toc *toc, size_t size)
 {
 	unsigned int nr = get_number(dev, slots, "qcom,num-slots", MINIDUMP_SHARE);
-	unsigned int others = minidump_count_others(toc, size);
+	unsigned int total = get_number(dev, firmware_slots, "qcom,firmware-slots", MINIDUMP_TOTAL);
+	unsigned int others = minidump_count_others(toc, size, total);
 
-	if (nr > firmware_slots || others > firmware_slots - nr) {
-		unsigned int left = firmware_slots - min(others, firmware_slots);
-
+	if (nr > total - others) {
 		dev_warn(dev, "%u regions asked for, but the firmware can take %u and other subsystems have %u\n",
-			 nr, firmware_slots, others);
-		nr = left;
+			 nr, total, others);
+		nr = total - others;
 	}
 	/* The header, the staging buffer, and one more. */
 	return nr < 3 ? 0 : nr;

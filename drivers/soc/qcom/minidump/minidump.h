@@ -97,7 +97,8 @@ struct minidump_table {
 };
 
 const char *minidump_check(const struct minidump_toc *toc, size_t size);
-unsigned int minidump_count_others(const struct minidump_toc *toc, size_t size);
+unsigned int minidump_count_others(const struct minidump_toc *toc, size_t size,
+				   unsigned int total);
 int minidump_table_init(struct minidump_table *table, struct minidump_toc *toc, unsigned int max);
 void minidump_table_free(struct minidump_table *table);
 void minidump_table_fill(struct minidump_table *table, unsigned int copy,

@@ -78,8 +78,9 @@ const char *minidump_check(const struct minidump_toc *toc, size_t size)
 	return NULL;
 }
 
-/* How many regions the other subsystems have by now. */
-unsigned int minidump_count_others(const struct minidump_toc *toc, size_t size)
+/* How many of @total regions the other subsystems have by now. */
+unsigned int minidump_count_others(const struct minidump_toc *toc, size_t size,
+				   unsigned int total)
 {
 	unsigned int nr = (size - sizeof(*toc)) / sizeof(toc->subsystems[0]), i, sum = 0;
 
@@ -88,7 +89,7 @@ unsigned int minidump_count_others(const struct minidump_toc *toc, size_t size)
 
 		if (i != MINIDUMP_APSS && get32(&other->status) == MINIDUMP_STATUS_READY &&
 		    get32(&other->enabled) == MINIDUMP_ENABLED)
-			sum += min_t(u32, get32(&other->region_count), MINIDUMP_TOTAL);
+			sum += min(get32(&other->region_count), total - sum);
 	}
 	return sum;
 }

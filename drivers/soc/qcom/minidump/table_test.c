@@ -68,7 +68,7 @@ static void look(struct minidump_table *table)
 	t->nr_looks++;
 	if (t->read_only)
 		memset(&t->smem.subsystems[MINIDUMP_APSS], 0xff, sizeof(*apss));
-	if (le32_to_cpu(apss->status) != 1 || le32_to_cpu(apss->enabled) != 0x454e424c || !base) {
+	if (le32_to_cpu(apss->status) != 1 || le32_to_cpu(apss->enabled) != 0x454e424c) {
 		/* That is fine only if there was nothing, or will be. */
 		KUNIT_EXPECT_TRUE(t->test, !t->nr_before || (!t->nr_after && !t->nr_panic));
 		return;
@@ -286,20 +286,20 @@ static void others(struct kunit *test)
 	struct minidump_subsystem *sub = t->smem.subsystems;
 	int i;
 
-	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, sizeof(t->smem)), 0);
+	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, sizeof(t->smem), 300), 0);
 	for (i = 0; i < NR_SUBSYSTEMS; i++) {
 		sub[i].status = cpu_to_le32(1);
 		sub[i].region_count = cpu_to_le32(10 + i);
 	}
-	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, sizeof(t->smem)), 0);
+	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, sizeof(t->smem), 300), 0);
 	for (i = 0; i < NR_SUBSYSTEMS; i++)
 		sub[i].enabled = cpu_to_le32(MINIDUMP_ENABLED);
-	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, sizeof(t->smem)), 11 + 12);
-	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, sizeof(t->smem) - 1), 11);
-	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, 16 + 32), 0);
+	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, sizeof(t->smem), 300), 11 + 12);
+	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, sizeof(t->smem) - 1, 300), 11);
+	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, 16 + 32, 300), 0);
 	sub[1].region_count = cpu_to_le32(U32_MAX);
 	sub[2].region_count = cpu_to_le32(U32_MAX);
-	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, sizeof(t->smem)), 600);
+	KUNIT_EXPECT_EQ(test, minidump_count_others(&t->smem.toc, sizeof(t->smem), 300), 300);
 }
 
 static struct kunit_case table_cases[] = {

@@ -69,6 +69,9 @@ def _check_forms(lab, core):
     md = Minidump(core)
     for form, (out, data) in _each_form(lab, md).items():
         expect(data == md.elf, f"KELF and the slots behind it, from {form}", out)
+    for form in ("md_{}.bin", "MD_{}.BIN", "md_{}"):
+        _, data = _from_rawdump(lab, md.rawdump(form=form))
+        expect(data == md.elf, f"the same from sections named {form}")
     _, data = _assemble(lab, md.folder(_work(lab) / "lower", "md_{}.bin"))
     expect(data == md.elf, "the same from names in lower case")
     folder = _work(lab) / "upper"

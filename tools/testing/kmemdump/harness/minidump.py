@@ -191,7 +191,7 @@ class Minidump:
             (path / form.format(name)).write_bytes(data)
         return path
 
-    def rawdump(self, valid=1):
+    def rawdump(self, valid=1, form="md_{}.BIN"):
         """As a partition: headers, then the sections."""
         at = 56 + 64 * len(self.slots)
         total = at + sum(map(len, self.slots.values()))
@@ -199,7 +199,7 @@ class Minidump:
                           len(self.slots))
         for name, data in self.slots.items():
             out += struct.pack("<IIIQQQQ20s", 1, 1, 0, at, len(data), self.address[name], 0,
-                               b"md_" + name.encode())
+                               form.format(name).encode())
             at += len(data)
         return out + b"".join(self.slots.values())
 
