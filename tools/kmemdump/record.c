@@ -211,6 +211,14 @@ static bool commit_holds(const struct image *image, const struct frame *commit)
 	       (commit->flags & KMEMDUMP_COMMIT_PARTIAL || commit->offset == image->size);
 }
 
+/* A file, or memory if there is none, that may be written to and is not. */
+static void *map(size_t size, int fd)
+{
+	int flags = MAP_PRIVATE | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
+
+	return mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+}
+
 static void open_record(struct image *image, const unsigned char *data, size_t size)
 {
 	const struct frame *header = NULL, *commit = NULL;
@@ -246,8 +254,7 @@ static void open_record(struct image *image, const unsigned char *data, size_t s
 		image->state = RECORD_COMPLETE;
 	image->nr_damaged = frames.nr_damaged;
 
-	image->data = mmap(NULL, image->size, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	image->data = map(image->size, -1);
 	if (image->data == MAP_FAILED)
 		die("out of memory for an image of %llu bytes", (unsigned long long)image->size);
 	unpack(image, &frames);
@@ -269,6 +276,25 @@ static bool has_frame(const unsigned char *data, size_t size)
 	return false;
 }
 
+/* Read a file of @size bytes into new memory. */
+static unsigned char *read_file(const char *path, int fd, size_t size)
+{
+	unsigned char *data = map(size, -1);
+	size_t done = 0;
+	ssize_t n = 1;
+
+	if (data == MAP_FAILED)
+		die("%s: out of memory for %zu bytes", path, size);
+	for (; done < size && n > 0; done += n) {
+		n = read(fd, data + done, size - done);
+		if (n < 0)
+			die("%s: %s", path, strerror(errno));
+	}
+	if (done < size)
+		die("%s: ends after %zu of %zu bytes", path, done, size);
+	return data;
+}
+
 /* Map a file, which a writer may go on with in memory; its size. */
 size_t map_file(const char *path, unsigned char **data)
 {
@@ -283,10 +309,10 @@ size_t map_file(const char *path, unsigned char **data)
 		die("%s: not a regular file", path);
 	if (!st.st_size)
 		die("%s: is empty", path);
-	*data = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
-		     fd, 0);
+	*data = map(st.st_size, fd);
+	/* Files of pstore can't be mapped, and /proc/vmcore not for writing. */
 	if (*data == MAP_FAILED)
-		die("%s: %s", path, strerror(errno));
+		*data = read_file(path, fd, st.st_size);
 	close(fd);
 	return st.st_size;
 }
