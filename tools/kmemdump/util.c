@@ -128,16 +128,16 @@ void put_json(const char *text)
 void progress(const char *what, uint64_t done, uint64_t total)
 {
 	static time_t shown;
+	static bool begun;	/* a line, that is */
 	time_t now = time(NULL);
 
 	if (!shown)
 		shown = now;
-	if (!isatty(STDERR_FILENO) || (now == shown && done < total))
-		return;
 	/* Work that took no time needs no last word. */
-	if (done == total && now == shown)
+	if (!isatty(STDERR_FILENO) || (now == shown && !(begun && done == total)))
 		return;
 	shown = now;
+	begun = done != total;
 	fprintf(stderr, "\r%s: %" PRIu64 "%%%s", what, total ? done * 100 / total : 100,
 		done == total ? "\n" : "");
 }
