@@ -25,6 +25,10 @@ static const char usage_text[] =
 	"                                           Qualcomm minidump, from its partition rawdump,\n"
 	"       kmemdump assemble --smem ADDRESS [--subsystem N] --ram FILE@ADDRESS... CORE\n"
 	"                                           or from RAM, by the minidump's table in SMEM\n"
+	"       kmemdump collect [--dir DIR] [--root ROOT]\n"
+	"                                           save the dumps that wait in /sys/fs/pstore and\n"
+	"                                           /proc/vmcore to DIR/<time>/vmcore (/var/crash),\n"
+	"                                           then release them; all paths begin with ROOT\n"
 	"\n"
 	"DUMP is a record as pstore shows it, an ELF core made from one, or an ELF dump of all\n"
 	"memory, such as a vmcore of kdump.\n"
@@ -350,31 +354,25 @@ static int check(const char *path, bool json)
 	return status;
 }
 
-/* Make the file @path of an opened image, if that is an ELF core as far as one can see. */
-static int write_core(struct dump *dump, const char *path)
+/* Make the file @path of an opened image. */
+static int write_core(struct image *image, const char *path)
 {
-	unsigned char head[sizeof(Elf64_Ehdr)];
-	size_t size = image_have(&dump->image, 0, sizeof(head));
 	bool good;
+	int err = image_extract(image, path, &good);
 
-	/* To examine it takes the section headers out of the ELF header. */
-	memcpy(head, dump->image.data, size);
-	examine(dump, false);
-	memcpy(dump->image.data, head, size);
-	image_write(&dump->image, path);
-	print_summary(&dump->image);
-	good = !dump->image.nr_damaged && !dump->core.cut &&
-	       (dump->image.state == RECORD_COMPLETE || dump->image.state == RECORD_ELF);
-	close_dump(dump);
+	if (err)
+		die("%s: %s", path, strerror(err));
+	print_summary(image);
+	image_close(image);
 	return good ? EXIT_GOOD : EXIT_DAMAGED;
 }
 
 static int extract(const char *path, const char *core)
 {
-	struct dump dump;
+	struct image image;
 
-	image_open(&dump.image, path);
-	return write_core(&dump, core);
+	image_open(&image, path);
+	return write_core(&image, core);
 }
 
 static void __noreturn usage(void)
@@ -387,14 +385,14 @@ static int assemble_from_ram(const char *core, char **ram, size_t nr_ram, const 
 			     const char *subsystem)
 {
 	uint64_t address, number = 0;
-	struct dump dump;
+	struct image image;
 
 	if (!parse_number(smem, &address))
 		die("%s: not an address", smem);
 	if (subsystem && (!parse_number(subsystem, &number) || number > UINT16_MAX))
 		die("%s: not the number of a subsystem", subsystem);
-	smem_open(&dump.image, ram, nr_ram, address, number);
-	return write_core(&dump, core);
+	smem_open(&image, ram, nr_ram, address, number);
+	return write_core(&image, core);
 }
 
 static int assemble(int argc, char **argv)
@@ -406,7 +404,7 @@ static int assemble(int argc, char **argv)
 		{ 0 },
 	};
 	char **ram = xmalloc(argc * sizeof(*ram)), *smem = NULL, *subsystem = NULL;
-	struct dump dump;
+	struct image image;
 	size_t nr_ram = 0;
 	int c, nr, status;
 
@@ -431,12 +429,35 @@ static int assemble(int argc, char **argv)
 		usage();
 	free(ram);
 	if (nr == 2 && minidump_is_folder(argv[1]))
-		minidump_open_folder(&dump.image, argv[1]);
+		minidump_open_folder(&image, argv[1]);
 	else if (nr == 2 && rawdump_is(argv[1]))
-		rawdump_open(&dump.image, argv[1]);
+		rawdump_open(&image, argv[1]);
 	else
-		image_assemble(&dump.image, argv + 1, nr - 1);
-	return write_core(&dump, argv[0]);
+		image_assemble(&image, argv + 1, nr - 1);
+	return write_core(&image, argv[0]);
+}
+
+static int collect(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "dir", required_argument, NULL, 'd' },
+		{ "root", required_argument, NULL, 'r' },
+		{ 0 },
+	};
+	const char *dir = "/var/crash", *root = "";
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'd')
+			dir = optarg;
+		else if (c == 'r')
+			root = optarg;
+		else
+			usage();
+	}
+	if (optind != argc)
+		usage();
+	return collect_all(root, dir);
 }
 
 static int finish(int status)
@@ -456,6 +477,8 @@ int main(int argc, char **argv)
 		fputs(usage_text, stdout);
 		return EXIT_GOOD;
 	}
+	if (argc > 1 && !strcmp(argv[1], "collect"))
+		return finish(collect(argc - 1, argv + 1));
 	if (argc < 3)
 		usage();
 	if (!strcmp(argv[1], "assemble"))

@@ -204,7 +204,10 @@ const char *cpu_state_name(uint32_t state);
 const char *region_class_name(uint32_t class);
 
 /* extract.c */
-void image_write(const struct image *image, const char *path);
+int image_extract(const struct image *image, const char *path, bool *good);
+
+/* collect.c */
+int collect_all(const char *root, const char *dir);
 
 /* printk.c */
 int print_log(const struct core *core);

@@ -67,7 +67,8 @@ def _free_kib(guest):
 
 def test_story(lab):
     """Registered, crashed, saved, found, opened, released; and once more."""
-    there, guest = _guest(lab)
+    there = lab.other(BOARD)
+    _, guest = _guest(lab, files={"/bin/kmemdump": there.kernel.guest_reader()})
     with guest:
         total = _free_kib(guest)
         for turn in (1, 2):
@@ -78,7 +79,16 @@ def test_story(lab):
             expect("are not there" not in boot, "all of it", boot)
             expect(guest.run("cat /sys/kernel/fadump_registered") == "0\n", "not registered")
             guest.run("echo 1 > /sys/kernel/fadump_registered 2>/dev/null && exit 1 || true")
-            dump = _save(lab, guest, f"fadump-story-{turn}")
+            expect("22 of 22 whole" in guest.run("kmemdump check /proc/vmcore"), "it read in place")
+            out = guest.run("kmemdump collect")
+            expect(re.search(r"^/proc/vmcore: saved in /var/crash/\d{14}$", out, re.M), "it saved", out)
+            expect(guest.run("ls /proc/vmcore 2>/dev/null", check=False) == "", "no /proc/vmcore")
+            expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "registered anew")
+            expect(guest.run("kmemdump collect") == "nothing to collect\n", "no more of it")
+            shown = guest.run("kmemdump show /var/crash/*/vmcore my_critical_data")
+            expect(shown == story.TEXT + "\n", "the text, in the guest", shown)
+            [dump] = guest.fetch("/var/crash", lab.dumps / f"fadump-story-{turn}").glob("*/vmcore")
+            guest.run("rm -r /var/crash")
 
             expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
             expect(PANIC in lab.reader("log", dump), "the log")
@@ -88,7 +98,6 @@ def test_story(lab):
             expect(f'PANIC: "{PANIC}"' in out and "sysrq_handle_crash" in out and
                    re.search(r"init$", out, re.M) and "read error" not in out,
                    "stock crash to open it", out[-3000:])
-            _release(guest)
             expect(_free_kib(guest) == total, "all memory again", guest.run("free"))
 
 

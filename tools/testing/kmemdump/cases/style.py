@@ -98,7 +98,7 @@ def test_man_page(_lab):
                          capture_output=True, text=True)
     expect(out.returncode == 0 and not out.stdout, "no complaint of mandoc", out.stdout)
     usage = (REPO / "tools/kmemdump/main.c").read_text()
-    verbs = set(re.findall(r"kmemdump (\w+) .*DUMP", usage))
+    verbs = set(re.findall(r"kmemdump (\w+) [^\"]*(?:DUMP|DIR|CORE)", usage))
     expect(len(verbs) >= 4, "verbs in the usage text", usage)
     for verb in verbs:
         expect(f".It Cm {verb}\n" in page.read_text(), f"the verb {verb} in the man page")
@@ -110,5 +110,6 @@ def test_install(lab):
                            f"OUTPUT={lab.reader_path.parent}/", f"DESTDIR={target}"],
                           capture_output=True, text=True)
     expect(proc.returncode == 0, "make install to work", proc.stdout + proc.stderr)
-    for path in ("usr/bin/kmemdump", "usr/share/man/man1/kmemdump.1"):
+    for path in ("usr/bin/kmemdump", "usr/share/man/man1/kmemdump.1",
+                 "usr/lib/systemd/system/kmemdump-collect.service"):
         expect((target / path).exists(), f"{path} to be installed")

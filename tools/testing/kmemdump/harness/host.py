@@ -152,6 +152,20 @@ def busybox(architecture):
     return str(next(root / p for p in ("usr/bin/busybox", "bin/busybox") if (root / p).exists()))
 
 
+def static_libraries(architecture, cross):
+    """What to tell a compiler so that it builds the reader for guests, where there are no
+    libraries: (flags, linker's flags)."""
+    if architecture == "amd64":
+        return "", "-static"
+    root = _unpacked(f"libraries-{architecture}", f"getting libraries for {architecture}",
+                     "--variant=extract", f"--architectures={architecture}",
+                     "--include=libc6-dev,libelf-dev,libxxhash-dev,libzstd-dev")
+    triple = cross.rstrip("-")
+    include, lib = root / "usr/include", root / "usr/lib" / triple
+    # All of them: the C library of the cross compiler may be older than what these need.
+    return f"-isystem {include} -isystem {include / triple}", f"-static -B{lib} -L{lib}"
+
+
 def _in_root(*files):
     """Have files in the testing root; their paths there. Only the newest of a name stays."""
     work = testing_root() / "tmp"

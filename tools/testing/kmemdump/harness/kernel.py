@@ -123,12 +123,21 @@ class Kernel:
 
     def reader(self, sanitize=False):
         """Build the kmemdump program; its path."""
-        out = CACHE / ("reader-asan" if sanitize else "reader")
+        return self._reader("reader-asan", "SANITIZE=1") if sanitize else self._reader("reader")
+
+    def guest_reader(self):
+        """Build the kmemdump program for guests of the board; its path."""
+        cflags, ldflags = host.static_libraries(self.board.debian, self.board.cross)
+        return self._reader(f"reader-{self.board.debian}", f"CC={self.board.cross}gcc",
+                            f"CFLAGS=-O2 {cflags}", f"LDFLAGS={ldflags}",
+                            "LIBS=-lelf -lzstd -lxxhash -lz")
+
+    @staticmethod
+    def _reader(name, *args):
+        out = CACHE / name
         out.mkdir(parents=True, exist_ok=True)
-        subprocess_args = ["make", "-s", "-C", str(REPO / "tools/kmemdump"), f"OUTPUT={out}/"]
-        if sanitize:
-            subprocess_args.append("SANITIZE=1")
-        proc = subprocess.run(subprocess_args, capture_output=True, text=True)
+        proc = subprocess.run(["make", "-s", "-C", str(REPO / "tools/kmemdump"),
+                               f"OUTPUT={out}/", *args], capture_output=True, text=True)
         if proc.returncode:
             raise Failed("building tools/kmemdump:\n" + proc.stdout + proc.stderr)
         return out / "kmemdump"

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the boot after a crash does once: save the dumps that wait, and release them.
+ *
+ * A dump is released only when it is on disk under its last name. What makes a core of a
+ * record may give up on one that is forged or damaged, so that runs in a process of its own;
+ * what it made nothing whole of is kept as it was, too.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "reader.h"
+
+/* Names that people know from kdump. */
+#define CORE_NAME	"vmcore"
+#define PARTIAL_NAME	"vmcore-incomplete"
+
+/* As a process ends that made a core but could not write it. */
+#define EXIT_UNWRITTEN	(EXIT_FAILED + 1)
+
+#define fail(...)	(warn(__VA_ARGS__), false)
+
+struct collector {
+	const char *root;
+	const char *dir;	/* the folders of dumps are in there */
+	unsigned int nr;	/* dumps that were there */
+	int status;
+};
+
+static __printf(1, 2) char *text(const char *fmt, ...)
+{
+	va_list args;
+	char *string;
+	int len;
+
+	va_start(args, fmt);
+	len = vasprintf(&string, fmt, args);
+	va_end(args);
+	if (len < 0)
+		die("out of memory for a path");
+	return string;
+}
+
+/* Have what was written to a file or into a folder on disk. */
+static bool sync_path(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool good = fd >= 0 && !fsync(fd);
+
+	if (!good)
+		warn("%s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return good;
+}
+
+/* Make the folder @path, and what is above it, if they are not there. */
+static bool make_path(const char *path)
+{
+	char *part = text("%s", path), *slash = part;
+	bool good = true;
+
+	while (good && slash) {
+		slash = strchr(slash + 1, '/');
+		if (slash)
+			*slash = '\0';
+		if (mkdir(part, 0755) && errno != EEXIST)
+			good = fail("%s: %s", part, strerror(errno));
+		if (slash)
+			*slash = '/';
+	}
+	free(part);
+	return good;
+}
+
+/* A new folder, named by the time; NULL if there can't be one. */
+static char *make_folder(const struct collector *c)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+	char stamp[32];
+
+	if (!make_path(c->dir))
+		return NULL;
+	if (!localtime_r(&now, &tm) || !strftime(stamp, sizeof(stamp), "%Y%m%d%H%M%S", &tm))
+		snprintf(stamp, sizeof(stamp), "unknown");
+	/* There may be more than one in a second, or the clock is not set. */
+	for (unsigned int i = 1; i < 10000; i++) {
+		char *path = i == 1 ? text("%s/%s", c->dir, stamp) :
+				      text("%s/%s-%u", c->dir, stamp, i);
+
+		if (!mkdir(path, 0700))
+			return path;
+		if (errno != EEXIST) {
+			warn("%s: %s", path, strerror(errno));
+			free(path);
+			return NULL;
+		}
+		free(path);
+	}
+	warn("%s: has too many dumps of one time", c->dir);
+	return NULL;
+}
+
+/* Write @size bytes; short writes are no errors. */
+static bool write_all(int fd, const char *data, size_t size)
+{
+	while (size) {
+		ssize_t n = write(fd, data, size);
+
+		if (n <= 0) {
+			if (!n)
+				errno = ENOSPC;
+			return false;
+		}
+		data += n;
+		size -= n;
+	}
+	return true;
+}
+
+/* Copy from @in, which tells its size, to @out. Returns what went wrong, or NULL. */
+static char *copy_all(int in, const char *from, int out, const char *to)
+{
+	static char buf[1 << 20];
+	uint64_t done = 0, size;
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(in, &st))
+		return text("%s: %s", from, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return text("%s: not a regular file", from);
+	size = st.st_size;
+	while ((n = read(in, buf, sizeof(buf))) > 0) {
+		if (!write_all(out, buf, n))
+			return text("%s: %s", to, strerror(errno));
+		done += n;
+		progress("saving", done, size);
+	}
+	if (n < 0)
+		return text("%s: %s at byte %llu", from, strerror(errno),
+			    (unsigned long long)done);
+	if (done != size)
+		return text("%s: ends after %llu of %llu bytes", from, (unsigned long long)done,
+			    (unsigned long long)size);
+	return NULL;
+}
+
+/* Copy the file @from to the new file @to; leaves none if that fails. */
+static bool copy_file(const char *from, const char *to)
+{
+	int in = open(from, O_RDONLY | O_CLOEXEC | O_NONBLOCK), out;
+	char *why;
+
+	if (in < 0)
+		return fail("%s: %s", from, strerror(errno));
+	out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400);
+	if (out < 0) {
+		warn("%s: %s", to, strerror(errno));
+		close(in);
+		return false;
+	}
+	why = copy_all(in, from, out, to);
+	close(in);
+	if (close(out) && !why)
+		why = text("%s: %s", to, strerror(errno));
+	if (!why)
+		return true;
+	unlink(to);
+	warn("%s", why);
+	free(why);
+	return false;
+}
+
+/* Give the file @partial, which is whole by now, its last name in @folder. */
+static bool settle(const char *folder, const char *partial, const char *name)
+{
+	char *path = text("%s/%s", folder, name);
+	bool good = sync_path(partial);
+
+	if (good && rename(partial, path))
+		good = fail("%s: %s", path, strerror(errno));
+	if (!good)
+		unlink(partial);
+	free(path);
+	return good;
+}
+
+/* Make a core of a record, in a process of its own; how that ended. */
+static int make_core(const char *record, const char *path)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		struct image image;
+		bool good;
+		int err;
+
+		image_open(&image, record);
+		err = image_extract(&image, path, &good);
+		if (err)
+			warn("%s: %s", path, strerror(err));
+		_exit(err ? EXIT_UNWRITTEN : good ? EXIT_GOOD : EXIT_DAMAGED);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0) {
+		warn("%s: no process to read it: %s", record, strerror(errno));
+		return EXIT_FAILED;
+	}
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	warn("%s: reading it ended by signal %d", record, WTERMSIG(status));
+	return EXIT_FAILED;
+}
+
+/* Save a record in @folder. Returns an exit code; all but %EXIT_FAILED is saved. */
+static int save_record(const char *record, const char *folder, const char *partial)
+{
+	int status = make_core(record, partial);
+
+	if (status == EXIT_UNWRITTEN)
+		return EXIT_FAILED;
+	if (status != EXIT_FAILED && !settle(folder, partial, CORE_NAME))
+		return EXIT_FAILED;
+	if (status == EXIT_GOOD)
+		return EXIT_GOOD;
+
+	/* There may be more in it than we can make out. */
+	unlink(partial);
+	if (!copy_file(record, partial) ||
+	    !settle(folder, partial, strrchr(record, '/') + 1))
+		return EXIT_FAILED;
+	warn("%s: not whole, so %s also has it as it was", record, folder);
+	return EXIT_DAMAGED;
+}
+
+static int save_vmcore(const char *vmcore, const char *folder, const char *partial)
+{
+	return copy_file(vmcore, partial) && settle(folder, partial, CORE_NAME) ?
+	       EXIT_GOOD : EXIT_FAILED;
+}
+
+static void remove_in(const char *folder, const char *name)
+{
+	char *path = text("%s/%s", folder, name);
+
+	unlink(path);
+	free(path);
+}
+
+/* Remove a folder with all that we may have put there, when it is of no use. */
+static void drop_folder(const char *folder, const char *source)
+{
+	remove_in(folder, PARTIAL_NAME);
+	remove_in(folder, CORE_NAME);
+	remove_in(folder, strrchr(source, '/') + 1);
+	rmdir(folder);
+}
+
+/* Save what is in the file @source; whether it may be released. */
+static bool save(struct collector *c, const char *source,
+		 int (*how)(const char *source, const char *folder, const char *partial))
+{
+	int status = EXIT_FAILED;
+	char *folder, *partial;
+
+	c->nr++;
+	folder = make_folder(c);
+	if (folder) {
+		partial = text("%s/" PARTIAL_NAME, folder);
+		status = how(source, folder, partial);
+		if (status != EXIT_FAILED && (!sync_path(folder) || !sync_path(c->dir)))
+			status = EXIT_FAILED;
+		if (status != EXIT_FAILED)
+			printf("%s: saved in %s\n", source, folder);
+		else
+			drop_folder(folder, source);
+		free(partial);
+		free(folder);
+	}
+	if (status == EXIT_FAILED)
+		warn("%s: NOT saved, it stays where it is", source);
+	if (status > c->status)
+		c->status = status;
+	return status != EXIT_FAILED;
+}
+
+static int is_record(const struct dirent *entry)
+{
+	return !strncmp(entry->d_name, "kmemdump-", strlen("kmemdump-"));
+}
+
+static void collect_records(struct collector *c)
+{
+	char *folder = text("%s/sys/fs/pstore", c->root);
+	struct dirent **entries;
+	int nr = scandir(folder, &entries, is_record, versionsort);
+
+	if (nr < 0) {
+		/* There need not be a pstore. */
+		if (errno != ENOENT) {
+			warn("%s: %s", folder, strerror(errno));
+			c->status = EXIT_FAILED;
+		}
+		free(folder);
+		return;
+	}
+	for (int i = 0; i < nr; i++) {
+		char *record = text("%s/%s", folder, entries[i]->d_name);
+
+		if (save(c, record, save_record) && unlink(record)) {
+			warn("%s: can't be removed: %s", record, strerror(errno));
+			c->status = EXIT_FAILED;
+		}
+		free(record);
+		free(entries[i]);
+	}
+	free(entries);
+	free(folder);
+}
+
+static bool is_on(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char value = 0;
+	bool on = fd >= 0 && read(fd, &value, 1) == 1 && value == '1';
+
+	if (fd >= 0)
+		close(fd);
+	return on;
+}
+
+static bool switch_on(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool good = fd >= 0 && write(fd, "1\n", 2) == 2;
+
+	if (!good)
+		warn("%s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return good;
+}
+
+/*
+ * Have FADump's dump released. Nothing could be registered while it waited, so that
+ * is done now. The dump of a kdump kernel needs none of this.
+ */
+static bool release_vmcore(const struct collector *c)
+{
+	char *release_mem = text("%s/sys/kernel/fadump/release_mem", c->root);
+	char *enabled = text("%s/sys/kernel/fadump/enabled", c->root);
+	char *registered = text("%s/sys/kernel/fadump/registered", c->root);
+	bool good = true;
+
+	if (!access(release_mem, F_OK))
+		good = switch_on(release_mem) && (!is_on(enabled) || switch_on(registered));
+	free(registered);
+	free(enabled);
+	free(release_mem);
+	if (!good)
+		warn("no crash will be saved before the dump is released and FADump registered");
+	return good;
+}
+
+static void collect_vmcore(struct collector *c)
+{
+	char *vmcore = text("%s/proc/vmcore", c->root);
+
+	if (!access(vmcore, F_OK)) {
+		if (save(c, vmcore, save_vmcore) && !release_vmcore(c))
+			c->status = EXIT_FAILED;
+	} else if (errno != ENOENT) {
+		warn("%s: %s", vmcore, strerror(errno));
+		c->status = EXIT_FAILED;
+	}
+	free(vmcore);
+}
+
+/*
+ * Save all dumps that wait in folders of their own in @dir, and release them. All paths
+ * begin with @root. Returns an exit code.
+ */
+int collect_all(const char *root, const char *dir)
+{
+	char *target = text("%s%s%s", root, *root && *dir != '/' ? "/" : "", dir);
+	struct collector c = { .root = root, .dir = target };
+
+	collect_records(&c);
+	collect_vmcore(&c);
+	if (!c.nr && c.status == EXIT_GOOD)
+		printf("nothing to collect\n");
+	free(target);
+	return c.status;
+}
