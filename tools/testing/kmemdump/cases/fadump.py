@@ -101,6 +101,26 @@ def test_story(lab):
             expect(_free_kib(guest) == total, "all memory again", guest.run("free"))
 
 
+def test_makedumpfile(lab):
+    """It compresses the dump, and prints its log; there is nothing that it could leave out."""
+    there, guest = _guest(lab)
+    with guest:
+        guest.run("insmod kmemdump_test.ko")
+        _settle(guest)
+        _waits(guest.crash(timeout=300))
+        dump = _save(lab, guest, "fadump-makedumpfile")
+    out = host.makedumpfile(dump, "--dump-dmesg", debian="ppc64el")
+    expect(PANIC in out.read_text(), "the log", out.read_text()[-1000:])
+    elf = host.makedumpfile(dump, "-d", "0", "-E", debian="ppc64el")
+    expect(lab.reader("show", elf, "my_critical_data") == story.TEXT + "\n", "the text in ELF")
+    for option in ("-l", "-c"):
+        small = host.makedumpfile(dump, "-d", "0", option, debian="ppc64el")
+        expect(small.stat().st_size * 2 < dump.stat().st_size, f"a smaller file by {option}")
+        out = host.crash(there.kernel.vmlinux, small, ("bt", "ps"), debian="ppc64el")
+        expect("sysrq_handle_crash" in out and re.search(r"init$", out, re.M) and
+               "read error" not in out, "stock crash to open it", out[-3000:])
+
+
 def _places(guest):
     """What the module registered where: name -> hash."""
     out = guest.run("insmod kmemdump_places.ko; dmesg | grep kmemdump_places")

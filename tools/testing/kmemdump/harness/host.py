@@ -186,20 +186,25 @@ def _chroot(*cmd, text=None):
     return proc.stdout + proc.stderr
 
 
+def _foreign(debian, program, *args, text=None):
+    """What a Debian program for another machine prints, run by qemu-user."""
+    install(["qemu-user-static"])
+    root = _unpacked(f"crash-{debian}", f"getting crash for {debian}", "--variant=extract",
+                     f"--architectures={debian}", "--include=crash,makedumpfile")
+    qemu = {"arm64": "qemu-aarch64-static", "ppc64el": "qemu-ppc64le-static"}[debian]
+    proc = subprocess.run([qemu, "-L", str(root), str(root / "usr/bin" / program),
+                           *map(str, args)], input=text, capture_output=True, text=True,
+                          errors="replace", timeout=600)
+    return proc.stdout + proc.stderr
+
+
 def crash(vmlinux, dump, commands, *options, debian="amd64"):
     """What stock crash answers to @commands on @dump. It reads only dumps of the machine
-    that it was built for, so that of another one is run by qemu-user."""
+    that it was built for."""
     text = "\n".join(commands) + "\nquit\n"
     if debian == "amd64":
         return _chroot("crash", "-s", *options, *_in_root(vmlinux, dump), text=text)
-    install(["qemu-user-static"])
-    root = _unpacked(f"crash-{debian}", f"getting crash for {debian}", "--variant=extract",
-                     f"--architectures={debian}", "--include=crash")
-    qemu = {"arm64": "qemu-aarch64-static", "ppc64el": "qemu-ppc64le-static"}[debian]
-    proc = subprocess.run([qemu, "-L", str(root), str(root / "usr/bin/crash"), "-s", *options,
-                           str(vmlinux), str(dump)], input=text, capture_output=True, text=True,
-                          errors="replace", timeout=600)
-    return proc.stdout + proc.stderr
+    return _foreign(debian, "crash", "-s", *options, vmlinux, dump, text=text)
 
 
 def gdb(vmlinux, dump, offset, commands):
@@ -209,17 +214,23 @@ def gdb(vmlinux, dump, offset, commands):
     return _chroot("gdb-multiarch", "-nx", "-batch", *(f"-ex={arg}" for arg in args))
 
 
-def makedumpfile(vmcore, *options):
-    """The size of what makedumpfile leaves of a vmcore."""
-    [path] = _in_root(vmcore)
-    # Without it, it takes buffers of no bytes, and goes round for ever.
-    (testing_root() / "proc/meminfo").write_text(Path("/proc/meminfo").read_text())
-    out = testing_root() / "tmp/makedumpfile.out"
-    out.unlink(missing_ok=True)
-    text = _chroot("makedumpfile", "--message-level", "4", *options, path, "/tmp/makedumpfile.out")
+def makedumpfile(vmcore, *options, debian="amd64"):
+    """The file that makedumpfile makes of a vmcore."""
+    options = ("--message-level", "4", *options)
+    if debian == "amd64":
+        [path] = _in_root(vmcore)
+        # Without it, it takes buffers of no bytes, and goes round for ever.
+        (testing_root() / "proc/meminfo").write_text(Path("/proc/meminfo").read_text())
+        out = testing_root() / "tmp/makedumpfile.out"
+        out.unlink(missing_ok=True)
+        text = _chroot("makedumpfile", *options, path, "/tmp/makedumpfile.out")
+    else:
+        out = vmcore.with_name("makedumpfile.out")
+        out.unlink(missing_ok=True)
+        text = _foreign(debian, "makedumpfile", *options, vmcore, out)
     if not out.exists():
         raise Failed(f"makedumpfile {' '.join(options)}:\n{text[-3000:]}")
-    return out.stat().st_size
+    return out
 
 
 def drgn(vmlinux, dump, script):
