@@ -8,6 +8,7 @@
 
 #include <linux/export.h>
 #include <linux/log2.h>
+#include <linux/memory_hotplug.h>
 #include <linux/moduleparam.h>
 #include <linux/panic.h>
 #include <linux/rculist.h>
@@ -668,6 +669,8 @@ void kmemdump_refresh_backend(struct kmemdump_backend *be)
 {
 	struct kmemdump_image *image;
 
+	/* The pages that are looked at must not go offline; who takes them waits for us. */
+	get_online_mems();
 	mutex_lock(&kmemdump_table.lock);
 	image = kmemdump_table.image;
 	/* A panic in between makes it anew. */
@@ -676,4 +679,5 @@ void kmemdump_refresh_backend(struct kmemdump_backend *be)
 	be->ops->image(be, image);
 	image->live = false;
 	mutex_unlock(&kmemdump_table.lock);
+	put_online_mems();
 }

@@ -435,9 +435,9 @@ struct reach {
 	} objects[MAX_REACHED];
 };
 
-/* One search at a time; at panic nothing else runs. */
+/* One search at a time; at panic nothing else runs, and one may have been stopped in it. */
 static struct reach reach;
-static DEFINE_SPINLOCK(reach_lock);
+static unsigned long reach_busy;
 
 /* The object that @addr is in, as far as slab knows one. */
 static bool find_object(unsigned long addr, unsigned long *start, unsigned long *size)
@@ -516,10 +516,9 @@ static void reach_on(struct reach *r, unsigned int from, unsigned int depth)
 
 static void reach_from_variables(struct kmemdump_image *image)
 {
-	unsigned long flags;
 	unsigned int cpu, from;
 
-	if (!spin_trylock_irqsave(&reach_lock, flags))
+	if (image->live && test_and_set_bit_lock(0, &reach_busy))
 		return;
 	reach.image = image;
 	reach.nr = 0;
@@ -538,9 +537,12 @@ static void reach_from_variables(struct kmemdump_image *image)
 		unsigned long area = (unsigned long)per_cpu_ptr(start, cpu);
 
 		reach_range(&reach, area, area + (__per_cpu_end - __per_cpu_start), false);
+		if (image->live)
+			cond_resched();
 	}
 	reach_on(&reach, from, 1);
-	spin_unlock_irqrestore(&reach_lock, flags);
+	if (image->live)
+		clear_bit_unlock(0, &reach_busy);
 }
 
 /* Per-CPU variables that were allocated after the first chunk was full. */

@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/debugfs.h>
 #include <linux/init.h>
+#include <linux/memory_hotplug.h>
 #include <linux/preempt.h>
 #include <linux/rculist.h>
 #include <linux/security.h>
@@ -255,9 +256,12 @@ static int vmcore_open(struct inode *inode, struct file *file)
 	v = kzalloc(sizeof(*v), GFP_KERNEL);
 	if (!v)
 		return -ENOMEM;
+	/* The pages that are looked at must not go offline; who takes them waits for us. */
+	get_online_mems();
 	mutex_lock(&kmemdump_table.lock);
 	ret = fill_vmcore(v);
 	mutex_unlock(&kmemdump_table.lock);
+	put_online_mems();
 	if (ret) {
 		free_vmcore(v);
 		return ret;
@@ -278,7 +282,9 @@ static ssize_t vmcore_read(struct file *file, char __user *buf, size_t len, loff
 	/* Memory may go meanwhile; then there are zeros. */
 	left = v->image->size - *pos;
 	len = min3((u64)len, left, (u64)PAGE_SIZE);
+	get_online_mems();
 	kmemdump_image_read(v->image, *pos, v->page, len);
+	put_online_mems();
 	if (copy_to_user(buf, v->page, len))
 		return -EFAULT;
 	*pos += len;

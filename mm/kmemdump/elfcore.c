@@ -674,7 +674,9 @@ void kmemdump_image_build_from(struct kmemdump_image *image,
  * Take a picture of @table into @image: which regions there are, what state
  * they are in, and where all of it will stand in the ELF core. With @be, only
  * what it may carry. @regs are the registers of this CPU, or NULL. The entries of
- * @table must not go away or move while @image is read: the caller is in panic.
+ * @table must not go away while @image is read: the caller is in panic, or holds the
+ * lock of @table. In a running system they may move, and what is read then may say
+ * of one where it was before or after.
  */
 void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *table,
 			  const struct kmemdump_backend *be, struct pt_regs *regs)

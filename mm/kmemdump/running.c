@@ -66,6 +66,12 @@ void kmemdump_cut_task(const struct task_struct *task, struct kmemdump_segment *
 	const struct vm_struct *area = task_stack_vm_area(task);
 	unsigned int i, nr = PFN_UP(THREAD_SIZE) / KMEMDUMP_STACK_PIECES;
 
+	/*
+	 * That of init_task is in the dump with the kernel's variables, and may be the first of
+	 * them. No two ranges must start at the same place.
+	 */
+	if (__is_kernel(stack))
+		stack += PAGE_SIZE;
 	cut_struct(task, &pieces[0]);
 	for (i = 0; i < KMEMDUMP_STACK_PIECES; i++) {
 		struct kmemdump_segment *piece = &pieces[1 + i];

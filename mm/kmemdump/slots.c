@@ -694,7 +694,7 @@ void kmemdump_slots_count(struct kmemdump_backend *be)
 /*
  * A region has moved. Any context. Who comes in an NMI while someone rebuilds can't wait
  * for that: then firmware would find it at its old place until the interrupt that is
- * raised here, for as long as a rebuild takes.
+ * raised here, for as long as a rebuild takes. In a panic who rebuilds may be stopped.
  */
 void kmemdump_slots_update(struct kmemdump_backend *be)
 {
@@ -702,13 +702,13 @@ void kmemdump_slots_update(struct kmemdump_backend *be)
 	unsigned long flags;
 	bool done = false;
 
-	if (!in_nmi()) {
+	if (!in_nmi() && !oops_in_progress) {
 		raw_spin_lock_irqsave(&s->lock, flags);
 		done = rebuild(s);
 		raw_spin_unlock_irqrestore(&s->lock, flags);
-	} else if (raw_spin_trylock(&s->lock)) {
+	} else if (raw_spin_trylock_irqsave(&s->lock, flags)) {
 		done = rebuild(s);
-		raw_spin_unlock(&s->lock);
+		raw_spin_unlock_irqrestore(&s->lock, flags);
 	}
 	if (!done)
 		irq_work_queue(&s->retry);
@@ -864,7 +864,7 @@ static void alloc_staging(struct kmemdump_slots *s)
 	size_t size;
 
 	for (size = PAGE_ALIGN(s->be->staging_size); size >= MIN_STAGING;
-	     size = PAGE_ALIGN(size / 2)) {
+	     size = ALIGN_DOWN(size / 2, PAGE_SIZE)) {
 		s->staging = alloc_pages_exact(size, GFP_KERNEL | __GFP_NOWARN | __GFP_ZERO);
 		if (s->staging)
 			break;
