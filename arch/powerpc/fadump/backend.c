@@ -36,6 +36,8 @@ static struct fadump_copies wanted, told_ones[2];
 static const struct fadump_copies *told = told_ones;
 /* Panic code has to know: @told may not be with firmware yet. */
 static bool changing;
+/* The administrator wants it registered, though firmware may have refused. */
+static bool wants_registration;
 
 static u64 copies_room(void)
 {
@@ -105,6 +107,7 @@ static int change_registration(void)
 {
 	const struct fadump_copies *old = told;
 	struct fadump_copies *new = &told_ones[old == told_ones];
+	bool was_registered = fadump.registered;
 	int ret;
 
 	lockdep_assert_held(&fadump.lock);
@@ -112,16 +115,22 @@ static int change_registration(void)
 	fadump_copies_place(new, fadump.head->base + fadump.head->copies);
 	WRITE_ONCE(fadump.head->state, FADUMP_CHANGING);
 	/* Panic code on another CPU finishes what it finds begun: see fadump_image(). */
+	WRITE_ONCE(changing, true);
+	/* Not before @new is whole, and not before that either. */
 	smp_store_release(&told, new);
-	/* Not before @told is the new one. */
-	smp_store_release(&changing, true);
-	ret = fadump.registered ? fadump.firmware->unregister_dump() : 0;
+	ret = was_registered ? fadump.firmware->unregister_dump() : 0;
 	if (ret) {
 		told = old;
 		fadump.head->state = FADUMP_REGISTERED;
 		pr_err("firmware does not give the registration back: %pe\n", ERR_PTR(ret));
 	} else {
 		ret = give_registration();
+		/* Better what there was before than nothing. */
+		if (ret && was_registered) {
+			smp_store_release(&told, old);
+			if (!give_registration())
+				pr_warn("the dump will be of what was registered before\n");
+		}
 	}
 	/* Not before @told and what is registered agree. */
 	smp_store_release(&changing, false);
@@ -176,7 +185,7 @@ static void refresh(struct work_struct *work)
 	mutex_lock(&fadump.lock);
 	if (want_moved())
 		pr_warn_ratelimited("no room for a copy of all regions that moved\n");
-	if (fadump.registered && !same_copies())
+	if (wants_registration && !(fadump.registered && same_copies()))
 		change_registration();
 	mutex_unlock(&fadump.lock);
 	kmemdump_refresh_backend(&backend);
@@ -237,6 +246,7 @@ int fadump_register(void)
 	lockdep_assert_held(&fadump.lock);
 	if (!fadump.head)
 		return -ENODEV;
+	wants_registration = true;
 	return change_registration();
 }
 
@@ -245,6 +255,7 @@ int fadump_unregister(void)
 	int ret;
 
 	lockdep_assert_held(&fadump.lock);
+	wants_registration = false;
 	if (!fadump.registered)
 		return 0;
 	ret = fadump.firmware->unregister_dump();
@@ -255,7 +266,10 @@ int fadump_unregister(void)
 	return 0;
 }
 
-/* Have the core tell us of regions from now on, and make the first table. May sleep. */
+/*
+ * Have the core tell us of regions from now on, and make the first table. If it does
+ * already, that is fine. May sleep.
+ */
 int fadump_attach(void)
 {
 	/* A part of it is for what is found at the crash. */
@@ -271,7 +285,7 @@ int fadump_attach(void)
 	ret = kmemdump_register_backend(&backend);
 	if (!ret)
 		kmemdump_refresh_backend(&backend);
-	return ret;
+	return ret == -EEXIST ? 0 : ret;
 }
 
 /* Who restarts in order leaves nothing behind with firmware. */

@@ -90,6 +90,9 @@ struct fadump_head {
 	u32	reserved;
 };
 
+/* No reservation is larger. */
+#define FADUMP_MAX_SIZE		SZ_1G
+
 /* struct fadump_slot.flags */
 #define FADUMP_SLOT_FINAL	0x1	/* written at the crash, with the notes of the CPUs */
 
@@ -207,7 +210,7 @@ u32 fadump_structure_fill(struct fadump_structure *arg, const struct fadump_head
 			  const struct fadump_copies *copies);
 u64 fadump_structure_mark(const struct fadump_structure *arg, u32 len);
 unsigned int fadump_structure_read(const struct fadump_structure *arg,
-				   struct fadump_copies *copies);
+				   const struct fadump_head *head, struct fadump_copies *copies);
 bool fadump_structure_has_cpus(const struct fadump_structure *arg);
 
 /* registers.c */

@@ -5,6 +5,7 @@
  * Copyright (C) 2026 the kmemdump authors
  */
 #include <kunit/test.h>
+#include <linux/elf.h>
 #include <linux/elfcore.h>
 #include <linux/mm.h>
 #include <linux/sizes.h>
@@ -151,6 +152,9 @@ static void test_busy(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, configure(9904, 9904), -ETIMEDOUT);
 	KUNIT_EXPECT_EQ(test, waited, 60000);
 	KUNIT_EXPECT_EQ(test, configure(-2, -2), -ETIMEDOUT);
+	/* It is a hint: none waits for 100 s in one go. */
+	KUNIT_EXPECT_EQ(test, configure(9905, 0), 0);
+	KUNIT_EXPECT_EQ(test, waited, 1000);
 }
 
 /* A reservation in plain memory, as if it were at its own address. */
@@ -173,7 +177,7 @@ static struct fadump_slot *make_slot(struct kunit *test, struct fadump_head *hea
 {
 	struct fadump_slot *slot = fadump_slot(head, i);
 
-	*slot = (struct fadump_slot) { .seq = seq, .nr_loads = 2, .notes_size = 20 };
+	*slot = (struct fadump_slot) { .seq = seq, .nr_loads = 2, .notes_size = 28 };
 	memcpy(slot->magic, FADUMP_MAGIC, sizeof(slot->magic));
 	fadump_loads(slot)[0] = (struct fadump_load) {
 		.vaddr = PAGE_OFFSET + SZ_128M, .paddr = SZ_128M, .size = SZ_1M,
@@ -182,7 +186,9 @@ static struct fadump_slot *make_slot(struct kunit *test, struct fadump_head *hea
 		.vaddr = PAGE_OFFSET + SZ_1M, .paddr = SZ_1M, .size = PAGE_SIZE,
 		.copy = head->base + head->copies,
 	};
-	memset(fadump_notes(slot), 0x55, 20);
+	/* One of no bytes with a name of four, and the end. */
+	memset(fadump_notes(slot), 0, 28);
+	((struct elf64_note *)fadump_notes(slot))->n_namesz = 4;
 	fadump_slot_seal(slot);
 	return slot;
 }
@@ -192,6 +198,7 @@ static void test_structure(struct kunit *test)
 	struct fadump_head *head = make_head(test);
 	struct fadump_copies copies = {}, found;
 	struct fadump_structure *arg;
+	struct fadump_head area;
 	u32 len;
 
 	arg = kunit_kzalloc(test, sizeof(*arg), GFP_KERNEL);
@@ -199,6 +206,7 @@ static void test_structure(struct kunit *test)
 	fadump_copies_add(&copies, 0, SZ_1M, SZ_64M);
 	fadump_copies_add(&copies, SZ_2M, SZ_2M + SZ_16M, SZ_64M);
 	fadump_copies_place(&copies, SZ_1G);
+	area = (struct fadump_head) { .base = SZ_1G, .size = SZ_64M };
 	len = fadump_structure_fill(arg, head, &copies);
 
 	/* CPUs, mark, one, and a large one in two. */
@@ -208,7 +216,7 @@ static void test_structure(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, len), head->base);
 
 	/* Nothing was copied yet. */
-	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &found), 3);
+	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 3);
 	KUNIT_EXPECT_FALSE(test, fadump_structure_has_cpus(arg));
 	arg->section[0].dumped = arg->section[0].size;
 	arg->section[2].dumped = arg->section[2].size;
@@ -216,11 +224,20 @@ static void test_structure(struct kunit *test)
 	arg->section[3].error = cpu_to_be16(0x4000);
 	arg->section[4].dumped = cpu_to_be64(PAGE_SIZE + 1);
 	KUNIT_EXPECT_TRUE(test, fadump_structure_has_cpus(arg));
-	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &found), 2);
+	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 2);
 	KUNIT_ASSERT_EQ(test, found.nr, 2);
 	check_copy(test, &found, 0, 0, SZ_1M);
 	check_copy(test, &found, 1, SZ_2M + FADUMP_MAX_COPY,
 		   min_t(u64, PAGE_SIZE, SZ_16M - FADUMP_MAX_COPY));
+
+	/* What is not where copies go is none of ours. */
+	area.base = SZ_1G + SZ_1M;
+	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 3);
+	KUNIT_EXPECT_EQ(test, found.nr, 1);
+	area.base = SZ_1G;
+	area.size = SZ_1M;
+	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 2);
+	KUNIT_EXPECT_EQ(test, found.nr, 1);
 }
 
 static void test_structure_of_others(struct kunit *test)
@@ -304,6 +321,32 @@ static void test_damaged_slots(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, fadump_slot_valid(head, slot));
 	slot->notes_size = head->slot_size;
 	KUNIT_EXPECT_FALSE(test, fadump_slot_valid(head, slot));
+}
+
+/* Readers of notes go on until an empty one, so there has to be one. */
+static void test_bad_notes(struct kunit *test)
+{
+	struct fadump_head *head = make_head(test);
+	static const struct {
+		u32 namesz, descsz;
+		u64 size;
+	} bad[] = {
+		{ 4, 0, 0 }, { 4, 0, 11 }, { 4, 0, 16 }, { 4, 0, 27 }, { 4, 12, 28 },
+		{ 4, U32_MAX, 28 }, { U32_MAX, U32_MAX, 28 }, { U32_MAX, 0, 28 }, { 17, 0, 28 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct fadump_slot *slot = make_slot(test, head, 0, 1);
+		struct elf64_note *note = fadump_notes(slot);
+
+		KUNIT_EXPECT_TRUE(test, fadump_slot_valid(head, slot));
+		note->n_namesz = bad[i].namesz;
+		note->n_descsz = bad[i].descsz;
+		slot->notes_size = bad[i].size;
+		fadump_slot_seal(slot);
+		KUNIT_EXPECT_FALSE_MSG(test, fadump_slot_valid(head, slot), "notes %u", i);
+	}
 }
 
 static void test_bad_loads(struct kunit *test)
@@ -405,6 +448,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_head),
 	KUNIT_CASE(test_slots),
 	KUNIT_CASE(test_damaged_slots),
+	KUNIT_CASE(test_bad_notes),
 	KUNIT_CASE(test_bad_loads),
 	KUNIT_CASE(test_registers),
 	{}

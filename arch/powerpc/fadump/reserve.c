@@ -9,6 +9,7 @@
  */
 #define pr_fmt(fmt) "kmemdump: fadump: " fmt
 
+#include <linux/crash_reserve.h>
 #include <linux/init.h>
 #include <linux/kernel.h>
 #include <linux/kmemdump_backend.h>
@@ -149,7 +150,7 @@ static void __init clip_load(struct fadump_slot *slot, struct fadump_load *load)
 
 		if (start >= stop)
 			continue;
-		if (start == load->paddr) {
+		if (ALIGN_DOWN(start, PAGE_SIZE) == load->paddr) {
 			u64 gone = min(ALIGN(stop, PAGE_SIZE) - load->paddr, load->size);
 
 			load->vaddr += gone;
@@ -168,13 +169,14 @@ static bool __init stays(const struct fadump_head *head, const struct fadump_loa
 	return load->size && !load->copy && load->paddr >= head->low_top;
 }
 
-/* Keep the pages that @slot names and that are where they were. */
-static void __init keep_pages(const struct fadump_head *head, struct fadump_slot *slot)
+/* Keep the reservation, and the pages that @slot names and that are where they were. */
+static int __init keep_pages(const struct fadump_head *head, struct fadump_slot *slot)
 {
 	struct fadump_load *loads = fadump_loads(slot);
 	u64 lost = slot->nr_lost;
 	phys_addr_t limit;
 	unsigned int i;
+	int ret;
 
 	for (i = 0; i < slot->nr_loads; i++) {
 		if (!stays(head, &loads[i]))
@@ -189,8 +191,8 @@ static void __init keep_pages(const struct fadump_head *head, struct fadump_slot
 	/* If memblock needs a larger list meanwhile, then from below what we keep. */
 	limit = memblock_get_current_limit();
 	memblock_set_current_limit(min_t(u64, limit, head->low_top));
-	memblock_reserve(head->base, head->size);
-	for (i = 0; i < slot->nr_loads; i++) {
+	ret = memblock_reserve(head->base, head->size);
+	for (i = 0; !ret && i < slot->nr_loads; i++) {
 		if (!stays(head, &loads[i]))
 			continue;
 		if (memblock_reserve(loads[i].paddr, loads[i].size)) {
@@ -200,10 +202,13 @@ static void __init keep_pages(const struct fadump_head *head, struct fadump_slot
 		fadump.preserved += loads[i].size;
 	}
 	memblock_set_current_limit(limit);
+	if (ret)
+		return ret;
 
 	/* It has to be good for another boot, too. */
 	if (slot->nr_lost != lost)
 		fadump_slot_seal(slot);
+	return 0;
 }
 
 static void __init keep_dump(void)
@@ -212,14 +217,21 @@ static void __init keep_dump(void)
 	const char *why = NULL;
 	unsigned int nr_bad;
 
-	if (!PAGE_ALIGNED(head_addr) || !memblock_is_region_memory(head_addr, PAGE_SIZE))
+	if (!PAGE_ALIGNED(head_addr) || !memblock_is_region_memory(head_addr, PAGE_SIZE) ||
+	    head_addr >= memblock_get_current_limit())
 		why = "not in memory";
 	else
 		why = fadump_head_check(head, head_addr);
-	if (!why && !memblock_is_region_memory(head->base, head->size))
-		why = "not in memory";
+	if (!why && (!memblock_is_region_memory(head->base, head->size) ||
+		     head->base + head->size > memblock_get_current_limit()))
+		why = "not in memory that can be reached yet";
 	if (!why && memblock_is_region_reserved(head->base, head->size))
 		why = "in memory that something else is in now";
+	if (!why && head->state == FADUMP_IDLE) {
+		/* Nothing was registered, so firmware made none: kexec has passed on an old word. */
+		fadump.waiting = false;
+		return;
+	}
 	if (why) {
 		pr_err("a dump waits, but can't be read: its head is %s\n", why);
 		return;
@@ -232,8 +244,13 @@ static void __init keep_dump(void)
 		memblock_reserve(head->base, head->size);
 		return;
 	}
-	keep_pages(head, fadump.slot);
-	nr_bad = fadump_structure_read(&dump, &fadump.copied);
+	if (keep_pages(head, fadump.slot)) {
+		pr_err("a dump waits, but can't be kept: memblock has no room for it\n");
+		fadump.head = NULL;
+		fadump.slot = NULL;
+		return;
+	}
+	nr_bad = fadump_structure_read(&dump, head, &fadump.copied);
 	if (nr_bad)
 		pr_err("firmware failed to copy %u parts of the dump\n", nr_bad);
 	fadump.cpus_saved = fadump_structure_has_cpus(&dump);
@@ -243,6 +260,13 @@ static void __init keep_dump(void)
 
 /* The reservation for the next dump */
 
+/* That of a kdump kernel is reserved, but nothing of a boot is in it. */
+static bool __init is_crashkernel(const struct memblock_region *region)
+{
+	return IS_ENABLED(CONFIG_CRASH_RESERVE) && crashk_res.end &&
+	       region->base >= crashk_res.start && region->base <= crashk_res.end;
+}
+
 /* Where all ends that this boot has put into low memory; the next one will, too. */
 static u64 __init find_low_top(void)
 {
@@ -251,14 +275,15 @@ static u64 __init find_low_top(void)
 	u64 top = SZ_4M + 2ULL * (u64)__pa(_end);
 
 	for_each_reserved_mem_region(region)
-		if (region->base + region->size <= SZ_512M)
+		if (region->base + region->size <= SZ_512M && !is_crashkernel(region))
 			top = max_t(u64, top, region->base + region->size);
 	return ALIGN(top + SZ_16M, SZ_1M);
 }
 
 static u64 __init find_room(u64 size)
 {
-	u64 end = memblock_end_of_DRAM(), addr;
+	/* What is above the limit can't be reached yet, and SLOF is below that, too. */
+	u64 end = min_t(u64, memblock_end_of_DRAM(), memblock_get_current_limit()), addr;
 	u64 top = min_t(u64, end, SLOF_TOP) - SLOF_SIZE;
 
 	/* Low, where memory is not removed from. */
@@ -278,6 +303,10 @@ static void __init reserve_area(void)
 	if (!wanted_size)
 		wanted_size = size + kmemdump_image_data_size() + SZ_8M + ram / SZ_128K;
 	wanted_size = ALIGN(wanted_size, SZ_1M);
+	if (wanted_size > FADUMP_MAX_SIZE) {
+		pr_err("%llu MiB are too much for a reservation\n", wanted_size / SZ_1M);
+		return;
+	}
 	if (wanted_size < size + SZ_1M) {
 		pr_err("%llu MiB are too few for a reservation, it takes %llu MiB at least\n",
 		       wanted_size / SZ_1M, ALIGN(size + SZ_1M, SZ_1M) / SZ_1M);
@@ -309,8 +338,9 @@ void __init kmemdump_fadump_reserve(void)
 {
 	of_scan_flat_dt(find_rtas, NULL);
 	fadump.low_top = find_low_top();
-	if (fadump.waiting) {
+	if (fadump.waiting)
 		keep_dump();
+	if (fadump.waiting) {
 		if (mainline)
 			pr_warn("fadump=on has no effect in this boot: a dump of kmemdump waits\n");
 		return;

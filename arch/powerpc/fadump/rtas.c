@@ -24,6 +24,8 @@
 
 /* The most that mainline waits, too. */
 #define MAX_WAIT_MS		60000
+/* Firmware may say 100 s, which is only a hint. */
+#define MAX_STEP_MS		1000U
 
 static u32 structure_size(unsigned int nr_sections)
 {
@@ -91,12 +93,20 @@ u64 fadump_structure_mark(const struct fadump_structure *arg, u32 len)
 	return 0;
 }
 
+/* Whether copies go to [@dest, @dest + @size). */
+static bool in_copies(const struct fadump_head *head, u64 dest, u64 size)
+{
+	u64 offset = dest - head->base;
+
+	return offset >= head->copies && offset <= head->size && size <= head->size - offset;
+}
+
 /*
- * Read from @arg what firmware copied. What it failed to copy is not in @copies;
- * returns the number of such sections.
+ * Read from @arg what firmware copied to the reservation that starts with @head. What it
+ * failed to copy is not in @copies; returns the number of such sections.
  */
 unsigned int fadump_structure_read(const struct fadump_structure *arg,
-				   struct fadump_copies *copies)
+				   const struct fadump_head *head, struct fadump_copies *copies)
 {
 	unsigned int i, nr_bad = 0;
 
@@ -104,17 +114,19 @@ unsigned int fadump_structure_read(const struct fadump_structure *arg,
 	for (i = 0; i < be16_to_cpu(arg->nr_sections); i++) {
 		const struct fadump_section *section = &arg->section[i];
 		u64 size = be64_to_cpu(section->size), dumped = be64_to_cpu(section->dumped);
+		u64 dest = be64_to_cpu(section->dest);
+		bool bad = section->error || !in_copies(head, dest, size);
 
 		if (be16_to_cpu(section->type) != SECTION_MEMORY)
 			continue;
-		if (section->error || dumped != size)
+		if (bad || dumped != size)
 			nr_bad++;
-		if (section->error || copies->nr == FADUMP_MAX_COPIES)
+		if (bad || copies->nr == FADUMP_MAX_COPIES)
 			continue;
 		copies->copy[copies->nr++] = (struct fadump_copy) {
 			.start	= be64_to_cpu(section->source),
 			.size	= ALIGN_DOWN(min(size, dumped), PAGE_SIZE),
-			.dest	= be64_to_cpu(section->dest),
+			.dest	= dest,
 		};
 	}
 	return nr_bad;
@@ -143,7 +155,7 @@ int fadump_configure(const struct fadump_call *call, enum fadump_command command
 
 	for (;;) {
 		status = call->call(command, arg, len);
-		ms = rtas_busy_delay_time(status);
+		ms = min(rtas_busy_delay_time(status), MAX_STEP_MS);
 		if (!ms)
 			break;
 		if (waited >= MAX_WAIT_MS)

@@ -24,7 +24,12 @@ static struct kobj_attribute enabled_attr = __ATTR_RO(enabled);
 
 static ssize_t mem_reserved_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%llu\n", fadump.head ? fadump.head->size : 0);
+	u64 size;
+
+	mutex_lock(&fadump.lock);
+	size = fadump.head ? fadump.head->size : 0;
+	mutex_unlock(&fadump.lock);
+	return sysfs_emit(buf, "%llu\n", size);
 }
 
 static struct kobj_attribute mem_reserved_attr = __ATTR_RO(mem_reserved);
@@ -43,6 +48,10 @@ static ssize_t registered_store(struct kobject *kobj, struct kobj_attribute *att
 		return -EPERM;
 	if (kstrtoint(buf, 0, &input) || input < 0 || input > 1)
 		return -EINVAL;
+	/* That may have failed when the memory of a dump was released. */
+	ret = input && fadump.head ? fadump_attach() : 0;
+	if (ret)
+		return ret;
 
 	mutex_lock(&fadump.lock);
 	ret = input ? fadump_register() : fadump_unregister();

@@ -10,6 +10,7 @@
  */
 #include <linux/align.h>
 #include <linux/cpumask.h>
+#include <linux/elf.h>
 #include <linux/kmemdump_backend.h>
 #include <linux/mm.h>
 #include <linux/sched/task_stack.h>
@@ -50,12 +51,12 @@ const char *fadump_head_check(const struct fadump_head *head, u64 base)
 		return "damaged";
 	if (head->page_shift != PAGE_SHIFT)
 		return "of a kernel with another page size";
-	if (head->base != base || head->size > SZ_1G || base + head->size < base ||
+	if (head->base != base || head->size > FADUMP_MAX_SIZE || base + head->size < base ||
 	    !PAGE_ALIGNED(base | head->size | head->low_top | head->slot_size | head->cpus |
 			  head->copies) ||
 	    head->slots != PAGE_SIZE || head->slot_size < PAGE_SIZE ||
 	    head->slot_size > head->size || head->cpus != PAGE_SIZE + 2 * head->slot_size ||
-	    head->copies < head->cpus || head->copies > head->size)
+	    head->copies <= head->cpus || head->copies > head->size)
 		return "contradicts itself";
 	return NULL;
 }
@@ -96,6 +97,25 @@ static bool load_valid(const struct fadump_head *head, const struct fadump_load 
 	       load->size <= head->base + head->size - load->copy;
 }
 
+/* Whether there is an empty note behind the last one, which is what readers stop at. */
+static bool notes_end(const struct fadump_slot *slot)
+{
+	const void *notes = fadump_notes(slot);
+	const struct elf64_note *note;
+	u64 pos, size;
+
+	for (pos = 0; slot->notes_size - pos >= sizeof(*note); pos += size) {
+		note = notes + pos;
+		if (!note->n_namesz)
+			return true;
+		size = sizeof(*note) + ALIGN((u64)note->n_namesz, 4) +
+		       ALIGN((u64)note->n_descsz, 4);
+		if (size > slot->notes_size - pos)
+			return false;
+	}
+	return false;
+}
+
 bool fadump_slot_valid(const struct fadump_head *head, const struct fadump_slot *slot)
 {
 	u64 room = head->slot_size - sizeof(*slot);
@@ -104,7 +124,7 @@ bool fadump_slot_valid(const struct fadump_head *head, const struct fadump_slot 
 	if (memcmp(slot->magic, FADUMP_MAGIC, sizeof(slot->magic)) || !slot->seq ||
 	    slot->nr_loads > room / sizeof(struct fadump_load) ||
 	    slot->notes_size > room - slot->nr_loads * sizeof(struct fadump_load) ||
-	    slot->checksum != checksum(slot))
+	    slot->checksum != checksum(slot) || !notes_end(slot))
 		return false;
 	for (i = 0; i < slot->nr_loads; i++)
 		if (!load_valid(head, &fadump_loads(slot)[i]))
@@ -233,15 +253,16 @@ int fadump_table_write(const struct fadump_head *head, const struct kmemdump_ima
 	u64 notes, notes_size, room = head->slot_size - sizeof(*w.slot);
 
 	notes = kmemdump_image_notes(image, &notes_size);
-	if (notes_size > room)
+	/* One that is empty ends them. */
+	if (notes_size + sizeof(struct elf64_note) > room)
 		return -ENOSPC;
 
 	*w.slot = (struct fadump_slot) {
 		.seq = old ? old->seq + 1 : 1,
 		.flags = kmemdump_image_live(image) ? 0 : FADUMP_SLOT_FINAL,
-		.notes_size = notes_size,
+		.notes_size = notes_size + sizeof(struct elf64_note),
 	};
-	w.max_loads = (room - notes_size) / sizeof(struct fadump_load);
+	w.max_loads = (room - w.slot->notes_size) / sizeof(struct fadump_load);
 	for (i = 0; i < nr; i++) {
 		struct kmemdump_segment load;
 		u64 offset = kmemdump_image_load(image, i, &load);
@@ -249,6 +270,7 @@ int fadump_table_write(const struct fadump_head *head, const struct kmemdump_ima
 		push_load(&w, &load, offset);
 	}
 	kmemdump_image_read(image, notes, fadump_notes(w.slot), notes_size);
+	memset(fadump_notes(w.slot) + notes_size, 0, sizeof(struct elf64_note));
 	memcpy(w.slot->magic, FADUMP_MAGIC, sizeof(w.slot->magic));
 	fadump_slot_seal(w.slot);
 	return 0;

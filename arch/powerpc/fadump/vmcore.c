@@ -12,12 +12,17 @@
 #include <linux/errno.h>
 #include <linux/gfp.h>
 #include <linux/kernel.h>
+#include <linux/libfdt.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/of_fdt.h>
 #include <linux/sched.h>
 
 #include "fadump.h"
+
+/* Less than PN_XNUM with the notes, though the last load is in a piece for each copy. */
+#define MAX_LOADS	(PN_XNUM - 3 - 2 * FADUMP_MAX_COPIES - 1)
 
 /* What /proc/vmcore is made of: ELF headers and the notes of the CPUs. */
 static void *headers, *cpu_notes;
@@ -70,14 +75,21 @@ static unsigned int add_load(const struct fadump_load *load, struct elf64_phdr *
 	return nr;
 }
 
+/* As many as an ELF header can count; what matters most stands first. */
 static unsigned int add_loads(struct elf64_phdr *phdr, u64 *lost)
 {
 	const struct fadump_slot *slot = fadump.slot;
 	unsigned int i, nr = 0;
 
 	*lost = 0;
-	for (i = 0; i < slot->nr_loads; i++)
-		nr += add_load(&fadump_loads(slot)[i], phdr ? phdr + nr : NULL, lost);
+	for (i = 0; i < slot->nr_loads; i++) {
+		const struct fadump_load *load = &fadump_loads(slot)[i];
+
+		if (nr < MAX_LOADS)
+			nr += add_load(load, phdr ? phdr + nr : NULL, lost);
+		else
+			*lost += load->size;
+	}
 	return nr;
 }
 
@@ -89,11 +101,17 @@ static void make_cpu_notes(void)
 
 	if (fadump.slot->flags & FADUMP_SLOT_FINAL || !fadump.cpus_saved)
 		return;
-	cpu_notes = alloc_pages_exact(room, GFP_KERNEL | __GFP_ZERO);
-	if (!cpu_notes)
+	cpu_notes = alloc_pages_exact(room, GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN);
+	if (!cpu_notes) {
+		pr_err("no memory for the registers of the CPUs\n");
 		return;
-	cpu_notes_size = fadump_cpu_notes((void *)head + head->cpus, room, cpu_notes, room);
-	if (!cpu_notes_size)
+	}
+	/* An empty note ends them. */
+	cpu_notes_size = fadump_cpu_notes((void *)head + head->cpus, room, cpu_notes,
+					  room - sizeof(struct elf_note));
+	if (cpu_notes_size)
+		cpu_notes_size += sizeof(struct elf_note);
+	else
 		pr_err("what firmware saved of the CPUs makes no sense\n");
 }
 
@@ -109,10 +127,6 @@ int __init fadump_vmcore_init(void)
 	if (!slot)
 		return 0;
 	nr = add_loads(NULL, &lost);
-	if (nr > PN_XNUM - 3) {
-		pr_err("the dump is in too many pieces\n");
-		return -E2BIG;
-	}
 	make_cpu_notes();
 	headers_size = sizeof(*ehdr) + (nr + 2) * sizeof(*phdr);
 	headers = alloc_pages_exact(headers_size, GFP_KERNEL | __GFP_ZERO);
@@ -153,6 +167,15 @@ int __init fadump_vmcore_init(void)
 	return 0;
 }
 
+/* Have kexec not tell the next kernel of a dump that is no longer there. */
+static void forget_dump(void)
+{
+	int node = fdt_path_offset(initial_boot_params, "/rtas");
+
+	if (node >= 0)
+		fdt_nop_property(initial_boot_params, node, "ibm,kernel-dump");
+}
+
 static void free_range(u64 start, u64 size)
 {
 	unsigned long pfn;
@@ -182,6 +205,7 @@ int fadump_release(void)
 	if (ret)
 		return ret;
 	fadump.waiting = false;
+	forget_dump();
 	if (IS_ENABLED(CONFIG_PROC_VMCORE) && headers)
 		vmcore_cleanup();
 	elfcorehdr_addr = ELFCORE_ADDR_MAX;
