@@ -8,6 +8,7 @@ import hashlib
 import re
 import struct
 import subprocess
+import time
 
 from harness import host, story
 from harness.lab import expect
@@ -448,6 +449,72 @@ def test_owners(lab):
         expect("rtas fadump: Registration is successful!" in guest.text[start:], "mainline's turn",
                guest.text[start:][:3000])
     expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
+
+
+# Where QEMU puts the kernel, all of it one segment that begins at 0.
+KERNEL = 4 * MIB
+
+
+def _load(ram, vmlinux):
+    """Put a kernel where QEMU has put one that is not smaller."""
+    data = vmlinux.read_bytes()
+    offset, _, paddr, filesz, memsz, _ = struct.unpack_from("<QQQQQQ", data, 64 + 8)
+    expect(paddr == 0 and struct.unpack_from("<I", data, 64)[0] == 1, "a segment from 0 on")
+    ram[KERNEL:KERNEL + memsz] = data[offset:offset + filesz] + bytes(memsz - filesz)
+
+
+def _crash_into(guest, vmlinux, timeout=300):
+    """Crash, and have another kernel boot then; the console's text of all that."""
+    start = len(guest.text)
+    guest.qmp("set-action", reboot="shutdown", shutdown="pause")
+    guest.send("echo c > /proc/sysrq-trigger")
+    guest.wait_held(timeout)
+    guest.qmp("set-action", reboot="reset")
+    guest.qmp("system_reset")
+    while guest.qmp("query-status")["status"] == "shutdown":
+        time.sleep(0.1)
+    with guest.ram() as ram:
+        _load(ram, vmlinux)
+    guest.qmp("cont")
+    guest._wait_boot(start, timeout)
+    return guest.text[start:]
+
+
+def test_another_kernel(lab):
+    """The kernel that boots is another build, where all is elsewhere: it offers the dump of
+    the first one whole; and the other way round."""
+    there, other = lab.other(BOARD), lab.other(BOARD, "other").kernel
+    files = {"/bin/kmemdump": there.kernel.guest_reader()}
+    _, guest = _guest(lab, files=files)
+    with guest:
+        places, _ = _places(guest)
+        _settle(guest)
+        first = guest.run("uname -r").strip()
+        boot = _waits(_crash_into(guest, other.vmlinux))
+        second = guest.run("uname -r").strip()
+        expect(first != second and second.endswith("-other"), "another kernel", second)
+        expect("are not there" not in boot, "all of it", boot)
+        dump = _save(lab, guest, "fadump-another")
+        guest.run("kmemdump collect")
+
+        # What crashes now is the other one, and QEMU boots the first again.
+        _settle(guest)
+        boot = _waits(guest.crash(timeout=300))
+        expect("are not there" not in boot, "all of it", boot)
+        expect(guest.run("uname -r").strip() == first, "the first kernel")
+        back = _save(lab, guest, "fadump-back")
+    _check_places(lab, dump, places)
+    for kernel, vmcore in ((there.kernel, dump), (other, back)):
+        release = (kernel.build_dir / "include/config/kernel.release").read_text().strip()
+        build_id = re.search(r"Build ID: (\w+)", subprocess.run(
+            ["readelf", "-n", kernel.vmlinux], capture_output=True, text=True).stdout)[1]
+        data = vmcore.read_bytes()
+        expect(f"OSRELEASE={release}\nBUILD-ID={build_id}\n".encode() in data,
+               f"VMCOREINFO of {release}")
+        expect("checksums verified" in lab.reader("check", vmcore), "all regions")
+        out = host.crash(kernel.vmlinux, vmcore, ("sys", "bt"), debian="ppc64el")
+        expect(f'PANIC: "{PANIC}"' in out and "sysrq_handle_crash" in out and
+               "read error" not in out, "stock crash to open it", out[-3000:])
 
 
 def test_not_switched_on(lab):

@@ -43,6 +43,7 @@ class Kernel:
         self.tree = tree
         self.board = board
         self.name = "-".join(filter(None, (board.config, variant)))
+        self.variant = variant
         self.build_dir = tree.dir / self.name
         self.vmlinux = self.build_dir / "vmlinux"
         self.image = self.build_dir / board.image
@@ -83,6 +84,11 @@ class Kernel:
         stamp.write_text(digest.hexdigest())
 
     def build(self):
+        if self.variant and not self.build_dir.exists():
+            # What they have in common need not be built again.
+            shutil.copytree(Kernel(self.tree, self.board).build().build_dir, self.build_dir,
+                            symlinks=True, ignore=shutil.ignore_patterns("kmemdump-config",
+                                                                         "out-of-tree"))
         self.configure()
         # How many steps it was last time; about 1500 for a cold build.
         memory = self.build_dir / "kmemdump-steps"
