@@ -451,6 +451,69 @@ def test_owners(lab):
     expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
 
 
+def _next_boot(guest, append):
+    """Let the machine that is held boot with another command line; where its text starts."""
+    start = len(guest.text)
+    _set_append(guest, append)
+    guest.qmp("set-action", reboot="reset")
+    guest.qmp("system_reset")
+    guest.qmp("set-action", reboot="shutdown")
+    guest.qmp("cont")
+    return start
+
+
+def _crash_in_boot(guest, append):
+    """The console's text of a boot that gets to no init."""
+    start = _next_boot(guest, append)
+    guest.wait("panic - not syncing: VFS: Unable to mount root fs", 300, start)
+    guest.wait_held(300)
+    return guest.text[start:]
+
+
+def test_crash_in_boot(lab):
+    """A kernel that crashes before it registers keeps nothing, and costs no earlier dump."""
+    there, guest = _guest(lab, hold=True)
+    ours = there.kernel.board.append
+    early = f"{ours} initcall_blacklist=populate_rootfs,fadump_late_init"
+
+    def boot():
+        start = _next_boot(guest, ours)
+        guest._wait_boot(start, 300)
+        return guest.text[start:]
+
+    with guest:
+        guest.send("reboot -f")
+        guest.wait_held(300)
+        _crash_in_boot(guest, early)
+        text = boot()
+        expect("a dump waits" not in text, "no dump", text[:3000])
+        expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "registered as ever")
+
+        guest.run("insmod kmemdump_test.ko")
+        places, _ = _places(guest)
+        _settle(guest)
+        guest.send("echo c > /proc/sysrq-trigger")
+        guest.wait_held(300)
+        for _ in range(2):
+            _waits(_crash_in_boot(guest, early))
+        text = _waits(boot())
+        expect("are not there" not in text, "all of it", text)
+        dump = _save(lab, guest, "fadump-crash-in-boot")
+        _release(guest)
+
+        # The registration of the kernel before is still there when this one crashes.
+        guest.run("echo 1 > /sys/kernel/fadump_registered")
+        guest.send("echo b > /proc/sysrq-trigger")
+        guest.wait_held(300)
+        _crash_in_boot(guest, f"{early},fadump_early_init")
+        text = boot()
+        expect("a dump waits, but can't be read" in text, "a clear word", text[:3000])
+        _release(guest)
+        guest.run("echo 1 > /sys/kernel/fadump_registered")
+    _check_places(lab, dump, places)
+    expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
+
+
 # Where QEMU puts the kernel, all of it one segment that begins at 0.
 KERNEL = 4 * MIB
 
