@@ -6,7 +6,6 @@
  * record may give up on one that is forged or damaged, so that runs in a process of its own;
  * what it made nothing whole of is kept as it was, too.
  */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -127,6 +127,7 @@ static int change_registration(void)
 		ret = give_registration();
 		/* Better what there was before than nothing. */
 		if (ret && was_registered) {
+			/* As above: whole, whoever reads it. */
 			smp_store_release(&told, old);
 			if (!give_registration())
 				pr_warn("the dump will be of what was registered before\n");

@@ -228,7 +228,7 @@ static void __init keep_dump(void)
 	if (!why && memblock_is_region_reserved(head->base, head->size))
 		why = "in memory that something else is in now";
 	if (!why && head->state == FADUMP_IDLE) {
-		/* Nothing was registered, so firmware made none: kexec has passed on an old word. */
+		/* Without a registration firmware makes none: kexec passed on an old word. */
 		fadump.waiting = false;
 		return;
 	}

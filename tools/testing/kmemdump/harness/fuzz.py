@@ -8,9 +8,10 @@ import re
 import struct
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
-from . import host
+from . import firmware, host
 from .full_dump import FullDump
 from .host import CACHE, HERE, Failed, say, step
 from .minidump import Core, Minidump, flat
@@ -71,7 +72,7 @@ def build():
     return out
 
 
-def fuzz(lab, name, seconds, corpus=None):
+def fuzz(lab, name, seconds, corpus=None, seed=1):
     """Run one fuzzer; (number of inputs, number of places in the code that they reached).
     What it learns goes into the folder @corpus, for it to start from the next time."""
     program = build() / name
@@ -86,7 +87,7 @@ def fuzz(lab, name, seconds, corpus=None):
         folders = [corpus] + ([FOUND / name] if (FOUND / name).exists() else [])
         log = f"fuzz-{name}"
         step(f"fuzzing {name} for {seconds} s",
-             [str(program), "-seed=1", f"-max_total_time={seconds}", "-timeout=60",
+             [str(program), f"-seed={seed}", f"-max_total_time={seconds}", "-timeout=60",
               "-rss_limit_mb=2048", "-detect_leaks=0", "-print_final_stats=1",
               "-use_value_profile=1", f"-artifact_prefix={crashes}/", *map(str, folders)],
              log,
@@ -97,10 +98,36 @@ def fuzz(lab, name, seconds, corpus=None):
 
 
 def run(lab, seconds):
-    """Fuzz for long, all in turn."""
+    """Fuzz for long, all in turn, from another point on each time."""
+    seed = random.randrange(1, 1 << 31)
+    share = seconds // (len(TARGETS) + 1)
+    say(f"seed {seed}")
     for name in TARGETS:
-        runs, reached = fuzz(lab, name, seconds // len(TARGETS), CACHE / "fuzz-corpus" / name)
+        runs, reached = fuzz(lab, name, share, CACHE / "fuzz-corpus" / name, seed)
         say(f"    {runs} inputs, {reached} places reached")
+    runs = refused = 0
+    end = time.monotonic() + share
+    while time.monotonic() < end:
+        refused += walk_tables(1000, seed + runs)
+        runs += 1000
+    say(f"==> the harness' own firmware\n    {runs} inputs, {refused} refused")
+
+
+def walk_tables(rounds, seed=1):
+    """Have the harness' firmware read tables with changes, which random, not coverage, chooses.
+    How many of them it refused."""
+    md = Minidump(Core.small())
+    # Where all that it goes by is, so that most changes hit something.
+    start = min(md.table_at, md.smem_at) - 0x40000000
+    ram = flat(md.ram(), 0x40000000)
+    names = [name for name, *_ in firmware.walk(ram, md.smem_at, smem_size=0x6000).regions]
+    if len(names) != len(md.slots):
+        raise Failed(f"the firmware finds {names} in a good table")
+
+    def walk_changed(data):
+        return firmware.walk(ram[:start] + data, md.smem_at, smem_size=0x6000)
+
+    return walk(walk_changed, firmware.Bad, ram[start:], rounds, seed)
 
 
 def walk(function, error, good, rounds, seed=1):
