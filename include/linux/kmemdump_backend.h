@@ -23,6 +23,7 @@
 #include <uapi/linux/kmemdump.h>
 
 struct kmemdump_backend;
+struct elf64_hdr;
 struct kmemdump_image;
 struct module;
 
@@ -251,6 +252,9 @@ unsigned int kmemdump_image_nr_loads(const struct kmemdump_image *image);
 u64 kmemdump_image_load(const struct kmemdump_image *image, unsigned int i,
 			struct kmemdump_segment *load);
 void kmemdump_image_read(const struct kmemdump_image *image, u64 offset, void *buf, size_t len);
+
+/* For those who make the file of a dump from the image's pieces. */
+void kmemdump_fill_elf_header(struct elf64_hdr *ehdr, unsigned int nr_phdrs);
 
 #else
 

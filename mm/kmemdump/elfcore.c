@@ -744,9 +744,16 @@ static bool past_window(const struct window *w)
 	return w->pos >= w->start + w->len;
 }
 
-static void emit_headers(struct window *w, const struct kmemdump_image *image)
+/**
+ * kmemdump_fill_elf_header() - make the ELF header of a core of this kernel
+ * @ehdr:	header to fill; the program headers follow right behind it
+ * @nr_phdrs:	how many of those there are, or %PN_XNUM if they are more
+ *
+ * Context: any.
+ */
+void kmemdump_fill_elf_header(struct elf64_hdr *ehdr, unsigned int nr_phdrs)
 {
-	struct elf64_hdr ehdr = {
+	*ehdr = (struct elf64_hdr) {
 		.e_ident = {
 			[EI_MAG0] = ELFMAG0, [EI_MAG1] = ELFMAG1,
 			[EI_MAG2] = ELFMAG2, [EI_MAG3] = ELFMAG3,
@@ -762,8 +769,13 @@ static void emit_headers(struct window *w, const struct kmemdump_image *image)
 		.e_flags	= CORE_EFLAGS,
 		.e_ehsize	= sizeof(struct elf64_hdr),
 		.e_phentsize	= sizeof(struct elf64_phdr),
-		.e_phnum	= image->nr_loads + 1,
+		.e_phnum	= nr_phdrs,
 	};
+}
+
+static void emit_headers(struct window *w, const struct kmemdump_image *image)
+{
+	struct elf64_hdr ehdr;
 	struct elf64_phdr note = {
 		.p_type		= PT_NOTE,
 		.p_offset	= image->notes_offset,
@@ -777,8 +789,7 @@ static void emit_headers(struct window *w, const struct kmemdump_image *image)
 	};
 	unsigned int i;
 
-	if (has_section_header(image))
-		ehdr.e_phnum = PN_XNUM;
+	kmemdump_fill_elf_header(&ehdr, has_section_header(image) ? PN_XNUM : image->nr_loads + 1);
 	if (nr_sections(image)) {
 		ehdr.e_shoff = image->slots ? image->sections_offset :
 					      image->notes_offset - sizeof(shdr);

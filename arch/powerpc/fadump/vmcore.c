@@ -12,6 +12,7 @@
 #include <linux/errno.h>
 #include <linux/gfp.h>
 #include <linux/kernel.h>
+#include <linux/kmemdump_backend.h>
 #include <linux/libfdt.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
@@ -134,29 +135,12 @@ int __init fadump_vmcore_init(void)
 		return -ENOMEM;
 
 	ehdr = headers;
-	*ehdr = (struct elf64_hdr) {
-		.e_ident = {
-			[EI_MAG0] = ELFMAG0, [EI_MAG1] = ELFMAG1,
-			[EI_MAG2] = ELFMAG2, [EI_MAG3] = ELFMAG3,
-			[EI_CLASS] = ELFCLASS64,
-			[EI_DATA] = ELF_DATA,
-			[EI_VERSION] = EV_CURRENT,
-			[EI_OSABI] = ELF_OSABI,
-		},
-		.e_type		= ET_CORE,
-		.e_machine	= ELF_ARCH,
-		.e_version	= EV_CURRENT,
-		.e_phoff	= sizeof(*ehdr),
-		.e_flags	= IS_ENABLED(CONFIG_PPC64_ELF_ABI_V2) ? 2 : 1,
-		.e_ehsize	= sizeof(*ehdr),
-		.e_phentsize	= sizeof(*phdr),
-	};
 	phdr = headers + sizeof(*ehdr);
 	if (cpu_notes_size)
 		add_phdr(phdr++, PT_NOTE, 0, 0, cpu_notes_size, __pa(cpu_notes));
 	add_phdr(phdr++, PT_NOTE, 0, 0, slot->notes_size, __pa(fadump_notes(slot)));
 	phdr += add_loads(phdr, &lost);
-	ehdr->e_phnum = phdr - (struct elf64_phdr *)(headers + sizeof(*ehdr));
+	kmemdump_fill_elf_header(ehdr, phdr - (struct elf64_phdr *)(ehdr + 1));
 	elfcorehdr_addr = __pa(headers);
 
 	pr_info("the dump that waits is in /proc/vmcore%s\n", slot->flags & FADUMP_SLOT_FINAL ?
