@@ -5,9 +5,11 @@ import json
 import os
 import random
 import re
+import struct
 import time
 
 from harness import firmware, host, story
+from harness.elfcore import ElfCore, Symbols, Unreadable
 from harness.firmware import Held
 from harness.host import say
 from harness.lab import expect
@@ -50,6 +52,60 @@ def test_story(lab):
            "names that say what it is", str(dump.names))
     # Firmware that does not look at the mark sees the same.
     expect(firmware.assemble_like_qdl(dump.regions)[0] == core.read_bytes(), "one ELF core")
+
+
+FP, LR, SP, PC = 29, 30, 31, 32
+MAGIC = 0x6b6d64756d700000
+TEXT_ON_STACK = b"kmemdump test: on the stack of what holds registers"
+THREAD_SIZE = 16384
+
+
+def _frames(core, symbols, regs):
+    """The functions that the frames lead to, as far as the core has the stack."""
+    names, frame = [symbols.name(regs[PC])], regs[FP]
+    try:
+        while frame:
+            frame, back = struct.unpack("<QQ", core.read(frame, 16))
+            # Where a function that does not return was called, another one may follow.
+            names.append(symbols.name(back - 1))
+    except Unreadable:
+        names.append("(not in the core)")
+    return names
+
+
+def test_registers(lab):
+    """What was in the registers of each CPU, one of which holds values that are known."""
+    there = lab.other(BOARD)
+    with Held(there) as held:
+        held.guest.run("insmod kmemdump_crash.ko; cp /proc/kallsyms /tmp/")
+        path = held.guest.fetch_file("/tmp/kallsyms", there.dumps / "kallsyms")
+        _, dump = held.crash("echo registers > /sys/module/kmemdump_crash/parameters/crash")
+        saved = held.save(dump, "minidump-registers")
+    symbols = Symbols(path.read_text())
+    core = ElfCore(saved.read_bytes())
+    # The module also has regions that it freed.
+    told = _check(there, saved, status=None)["cpus"]
+    expect([cpu["pid"] for cpu in told] == [pid for pid, _ in core.arm64_cpus],
+           "the tasks that the other note tells", str(told))
+    cpus = {cpu["state"]: regs for cpu, (_, regs) in zip(told, core.arm64_cpus)}
+    expect(set(cpus) == {"crashed", "stopped"}, "two CPUs", str(told))
+    for state, calls in (("stopped", ["hold_registers", "ret_from_fork"]),
+                         ("crashed", ["kmemdump_panic", "panic", "crash_registers", "ksys_write"])):
+        regs = cpus[state]
+        names = _frames(core, symbols, regs)
+        expect([name for name in names if name in calls] == calls,
+               f"the functions that the CPU that {state} was in", str(names))
+        expect(regs[SP] % 16 == 0 and 0 <= regs[FP] - regs[SP] < THREAD_SIZE, "SP at the frame",
+               f"{regs[SP]:#x} {regs[FP]:#x}")
+        core.read(regs[SP], 256)
+    regs = cpus["stopped"]
+    expect([regs[i] - MAGIC for i in range(20, 28)] == list(range(20, 28)), "x20 to x27",
+           str([hex(value) for value in regs]))
+    stack = core.read(regs[SP], -regs[SP] % THREAD_SIZE)
+    expect(TEXT_ON_STACK in stack, "what the function has on its stack")
+    # It calls nobody, so it has no frame of its own.
+    expect([symbols.name(regs[PC]), symbols.name(regs[LR])] == ["hold_registers", "kthread"],
+           "the loop, and who called it", f"{regs[PC]:#x} {regs[LR]:#x}")
 
 
 def test_reset_without_a_panic(lab):

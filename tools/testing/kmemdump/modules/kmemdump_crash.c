@@ -169,13 +169,13 @@ static int hang_thread(void *unused)
 	return kmemdump_register_region(&region);
 }
 
-/* Have another CPU run @fn, which hangs in an op of the backend. */
-static bool hang_elsewhere(int (*fn)(void *))
+/* Have another CPU run @fn, which says so and then does nothing else any more. */
+static bool run_elsewhere(int (*fn)(void *))
 {
 	unsigned int other = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
 	struct task_struct *task;
 
-	if (other >= nr_cpu_ids || kmemdump_register_backend(&hang_backend))
+	if (other >= nr_cpu_ids)
 		return false;
 	task = kthread_create(fn, NULL, "kmemdump-hang");
 	if (IS_ERR(task))
@@ -185,6 +185,12 @@ static bool hang_elsewhere(int (*fn)(void *))
 	while (!atomic_read(&in_op))
 		cond_resched();
 	return true;
+}
+
+/* Have another CPU run @fn, which hangs in an op of the backend. */
+static bool hang_elsewhere(int (*fn)(void *))
+{
+	return !kmemdump_register_backend(&hang_backend) && run_elsewhere(fn);
 }
 
 static void crash_lock(void)
@@ -327,6 +333,47 @@ static void crash_hang(void)
 		barrier_data(text);
 }
 
+/* mode=registers: another CPU spins, with interrupts on, and what its registers hold is known. */
+
+#ifdef CONFIG_ARM64
+#define MAGIC	0x6b6d64756d700000	/* and the number of the register */
+
+static int hold_registers(void *unused)
+{
+	char text[] = "kmemdump test: on the stack of what holds registers";
+
+	/* Those that any function it is stopped in leaves as they are. */
+	asm volatile("add	x20, %[magic], #20\n"
+		     "add	x21, %[magic], #21\n"
+		     "add	x22, %[magic], #22\n"
+		     "add	x23, %[magic], #23\n"
+		     "add	x24, %[magic], #24\n"
+		     "add	x25, %[magic], #25\n"
+		     "add	x26, %[magic], #26\n"
+		     "add	x27, %[magic], #27\n"
+		     "mov	w9, #1\n"
+		     "str	w9, %[in_op]\n"
+		     "1:	b	1b\n"
+		     : [in_op] "=Q" (in_op.counter)
+		     : [magic] "r" (MAGIC), "r" (text)
+		     : "x9", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "memory");
+	return 0;
+}
+#else
+static int hold_registers(void *unused)
+{
+	atomic_set(&in_op, 1);
+	for (;;)
+		cpu_relax();
+}
+#endif
+
+static void crash_registers(void)
+{
+	if (run_elsewhere(hold_registers))
+		panic("kmemdump test: while another CPU holds registers");
+}
+
 static const struct {
 	const char *name;
 	void (*crash)(void);
@@ -341,6 +388,7 @@ static const struct {
 	{ "nested_oops", crash_nested_oops },
 	{ "firmware", crash_firmware },
 	{ "hang", crash_hang },
+	{ "registers", crash_registers },
 };
 
 static int crash_now(const char *name, const struct kernel_param *unused)
