@@ -126,9 +126,9 @@ def test_reset_without_a_panic(lab):
            str(dump.names))
 
 
-def _hang(lab, append):
+def _hang(lab, tasks):
     there = lab.other(BOARD)
-    with Held(there, append=append) as held:
+    with Held(there, tasks=tasks) as held:
         held.guest.send("insmod kmemdump_crash.ko mode=hang")
         held.guest.wait("hanging")
         time.sleep(2)
@@ -141,7 +141,7 @@ def _hang(lab, append):
 
 def test_what_hangs(lab):
     """A CPU hangs with interrupts off; its task and stack are in the table by then."""
-    there, core, dump = _hang(lab, "kmemdump.running=1")
+    there, core, dump = _hang(lab, tasks=True)
     _check(there, core)
     pieces = {cpu: [r for r in dump.regions if re.match(f"K(task|stack){cpu}(_|$)", r[0])]
               for cpu in range(2)}
@@ -158,7 +158,7 @@ task = per_cpu(prog["runqueues"], {hung[0]}).curr
 print(task.comm.string_().decode(), prog.read(task.stack, {len(stack)}).hex())
 """)
     expect(out.split()[:2] == ["insmod", stack.hex()], "drgn to find the task and its stack", out[:2000])
-    there, core, dump = _hang(lab, "")
+    there, core, dump = _hang(lab, tasks=False)
     expect(not any(name.startswith("Kstack") for name in dump.names),
            "nothing of that if not asked for")
 
@@ -305,7 +305,7 @@ def test_tables_in_a_storm(lab):
     there = lab.other(BOARD)
     rng = random.Random(5)
     heads, tasks = set(), set()
-    with Held(there, cpus=4, append="kmemdump.running=1") as held:
+    with Held(there, cpus=4, tasks=True) as held:
         held.guest.send("insmod kmemdump_storm.ko crash=0 delay_us=4000000000")
         time.sleep(3)
         for i in range(SNAPSHOTS):
@@ -315,7 +315,7 @@ def test_tables_in_a_storm(lab):
             careless = held.collect(look_at_valid=False)
             held.guest.qmp("cont")
             expect(not dump.messages, "no bad region", str(dump.messages))
-            firmware.check_table(dump)
+            firmware.check_table(dump, tasks=True)
             heads.add(dump.regions[0][1])
             tasks.add(_check_tasks(dump, 4))
             expect({r[:2] for r in careless.regions} == {r[:2] for r in dump.regions},
@@ -498,7 +498,7 @@ def test_unbind(lab):
     driver = "/sys/bus/platform/drivers/qcom-minidump"
     with Held(there) as held:
         held.guest.run("insmod kmemdump_test.ko")
-        firmware.check_table(held.collect())
+        held.check()
         held.guest.run(f"echo qcom-minidump > {driver}/unbind")
         _expect_no_table(held)
         backends = held.guest.run("cat /sys/kernel/debug/kmemdump/backends")
@@ -518,7 +518,7 @@ def test_module(lab):
         _expect_no_table(held)
         for _ in range(3):
             held.guest.run("insmod qcom_minidump.ko staging_size=0x200000")
-            firmware.check_table(held.collect())
+            held.check()
             held.guest.run("rmmod qcom_minidump")
             _expect_no_table(held)
         held.guest.run("insmod qcom_minidump.ko")

@@ -5,6 +5,7 @@ the kernel's side."""
 
 import struct
 
+from .elfcore import EHDR, PHDR, PT_LOAD, SHDR
 from .lab import expect
 
 RAM = 0x40000000        # where the RAM of QEMU's arm64 machine starts
@@ -171,45 +172,105 @@ def walk(ram, smem_address, look_at_valid=True, smem_size=SMEM_SIZE):
 
 
 def assemble_like_qdl(regions):
-    """What qdl makes of the regions: (ELF, what it says). It goes by addresses, not offsets."""
+    """What qdl makes of the regions: (ELF, what it says). It goes by addresses, not offsets,
+    and takes each file as long as it is."""
     said = []
-    heads = [r for r in regions if r[0].startswith("KELF")]
-    if not heads:
+    kelf = next((i for i, r in enumerate(regions) if r[0].startswith("KELF")), None)
+    if kelf is None:
         return None, ["no KELF"]
-    head = heads[0][2]
-    if head[:5] != b"\x7fELF\x02" or struct.unpack_from("<H", head, 16)[0] != 4 or \
-            struct.unpack_from("<H", head, 54)[0] != 56:
+    head = regions[kelf][2]
+    ehdr = EHDR.unpack_from(head.ljust(EHDR.size, b"\0"))
+    phoff, phnum = ehdr[5], ehdr[10]
+    if not head.startswith(b"\x7fELF") or ehdr[1] != 4 or ehdr[9] != PHDR.size or \
+            phoff + phnum * PHDR.size > len(head):
         return None, ["KELF is no 64-bit ELF core"]
-    phoff, = struct.unpack_from("<Q", head, 32)
-    phnum, = struct.unpack_from("<H", head, 56)
-    loads = []
-    for i in range(phnum):
-        kind, _, _, _, paddr, filesz, _, _ = struct.unpack_from("<IIQQQQQQ", head, phoff + 56 * i)
-        if kind == 1:
-            loads.append((paddr, filesz))
-    others = [r for r in regions if r[0].startswith("K") and not r[0].startswith("KELF")]
+    phdrs = [PHDR.unpack_from(head, phoff + PHDR.size * i) for i in range(phnum)]
+    loads = [(p[4], p[5]) for p in phdrs if p[0] == PT_LOAD]
     out = bytearray(head)
-    addresses = {paddr for paddr, _ in loads}
-    for name, address, data in others:
-        if address not in addresses:
+    known = {paddr for paddr, _ in loads}
+    for i, (name, address, data) in enumerate(regions):
+        if i != kelf and name.startswith("K") and address not in known:
             said.append(f"{name} taken for vmcoreinfo")
             out += data
             break
-    by_address = {}
-    for _, address, data in others:
-        by_address.setdefault(address, data)
     for paddr, filesz in loads:
-        if paddr not in by_address:
+        data = next((data for _, address, data in regions if address == paddr), None)
+        if data is None:
             said.append(f"no region at {paddr:#x}")
-            continue
-        data = by_address[paddr][:filesz]
-        out += data + bytes(filesz - len(data))
+        else:
+            out += data + bytes(max(0, filesz - len(data)))
     return bytes(out), said
 
 
-def check_table(dump):
-    """What has to hold of any table: names, addresses, and that both ways of putting it
-    together give the same ELF core."""
+def lrdp_names(head):
+    """The names that linux-ramdump-parser finds in KELF, byte by byte behind the first STR_TBL.
+    It ends at two zeros, with one byte before them that may be anything; it raises an
+    error when it has to look for them behind the end."""
+    at = head.find(b"STR_TBL")
+    if at < 0:
+        return []
+    names, name = [], ""
+    at += len("STR_TB")
+    while at < len(head):
+        byte = head[at]
+        at += 1
+        if 0x30 <= byte < 0x80:
+            name += chr(byte)
+            continue
+        if len(name) >= 3 and name not in ("linux_banner", "minidump_table"):
+            names.append(name)
+        name = ""
+        if not byte and not head[at + 1] and not head[at + 2]:
+            break
+    return names
+
+
+def assemble_like_lrdp(regions):
+    """What linux-ramdump-parser makes of the files: (ELF, or None, and what it says)."""
+    files = {name: data for name, _, data in regions}
+    head = files.get("KELF_HEADER") or files.get("KELF_HDR")
+    if not head:
+        return None, "ELF header binary is missing"
+    try:
+        names = lrdp_names(head)
+    except IndexError:
+        return None, "an error behind the end of KELF"
+    missing = [name for name in names if name not in files]
+    if missing:
+        return None, f"not able to open md_{missing[0]}.BIN"
+    return head + b"".join(files[name] for name in names), f"{len(names)} files"
+
+
+def _check_sections(dump, elf):
+    """Who goes by sections has to find each region by its name: its bytes, and in the one
+    program header of its address."""
+    ehdr = EHDR.unpack_from(elf)
+    loads = [p for p in (PHDR.unpack_from(elf, ehdr[5] + i * PHDR.size) for i in range(ehdr[10]))
+             if p[0] == PT_LOAD]
+    sections = [SHDR.unpack_from(elf, ehdr[6] + i * SHDR.size) for i in range(ehdr[12])]
+    strings = sections[ehdr[13]]
+    names = elf[strings[4]:strings[4] + strings[5]]
+    found = [names[s[0]:].split(b"\0")[0].decode() for s in sections]
+    expect(found == ["", "STR_TBL", *dump.names[1:]], "a section for each region", str(found))
+    for (name, address, data), section in zip(dump.regions[1:], sections[2:]):
+        _, _, _, vaddr, offset, size, _, _, _, _ = section
+        expect(elf[offset:offset + size] == data, f"the bytes of {name} in its section",
+               f"{offset:#x} {size:#x}")
+        expect([p[4] for p in loads if p[3] <= vaddr and vaddr + size <= p[3] + p[6] and
+                p[2] <= offset and offset + size <= p[2] + p[5] and p[4] == address],
+               f"{name} in a program header", f"{vaddr:#x} {offset:#x} {size:#x}")
+    # That zeros fill its last page is by chance.
+    try:
+        found = lrdp_names(elf[:strings[4] + strings[5]])
+    except IndexError:
+        found = "an error behind the end"
+    expect(found == dump.names[1:], "names that linux-ramdump-parser finds", str(found))
+
+
+def check_table(dump, tasks=False):
+    """What has to hold of any table: names, addresses, and that all ways of putting it
+    together give the same ELF core. If @tasks are followed, what was freed and is still
+    registered may have become a task, and two CPUs may have one."""
     names = dump.names
     expect(names and names[0] == "KELF_HDR", "the header first", str(names[:3]))
     expect(all(0 < len(name) <= 12 and name[0] == "K" for name in names), "names", str(names))
@@ -217,18 +278,46 @@ def check_table(dump):
     expect(sum(name.upper().startswith("KELF") for name in names) == 1, "one header", str(names))
     sizes = {}
     for name, address, data in dump.regions:
-        # What was freed and is still registered may have become a stack, or hold two tasks.
-        expect(sizes.setdefault(address, len(data)) >= len(data), "no more at a known address", name)
+        expect(tasks or address not in sizes, "no address twice", f"{name} {address:#x}")
+        sizes.setdefault(address, set()).add(len(data))
+    whole = dump.concatenated()
     elf, said = assemble_like_qdl(dump.regions)
-    expect(elf == dump.concatenated(), "qdl to put together the same", "\n".join(said))
+    # Of two files of one address, qdl takes the first for both.
+    expect(elf == whole or max(map(len, sizes.values())) > 1, "qdl to put together the same",
+           "\n".join(said))
+    elf, message = assemble_like_lrdp(dump.regions)
+    expect(elf == whole, "linux-ramdump-parser to put together the same", message)
+    _check_sections(dump, whole)
     return said
 
 
-class Held:
-    """A guest on a board whose firmware makes minidumps. It is held at each reset."""
+RAW_HEADER = struct.Struct("<8sIIQ8sIQQI")
+RAW_SECTION = struct.Struct("<IIIQQQQ20s")
 
-    def __init__(self, lab, append="", files=None, firmware=None, **kwargs):
+
+def rawdump(dump, suffix=".BIN"):
+    """The partition that firmware saves to where there is no USB host: a header, one for each
+    section, the sections. What was in the partition before follows."""
+    at = RAW_HEADER.size + RAW_SECTION.size * len(dump.regions)
+    total = at + sum(len(data) for _, _, data in dump.regions)
+    out = [RAW_HEADER.pack(b"Raw_Dmp!", 0x1000, 1, 0, bytes(8), 0, total, total,
+                           len(dump.regions))]
+    for name, address, data in dump.regions:
+        out.append(RAW_SECTION.pack(1, 0x1000, 1, at, len(data), address, 0,
+                                    f"md_{name}{suffix}".encode()))
+        at += len(data)
+    return b"".join(out) + dump.concatenated() + b"\xff" * 100000
+
+
+class Held:
+    """A guest on a board whose firmware makes minidumps. It is held at each reset. With
+    @tasks, the kernel is to follow them."""
+
+    def __init__(self, lab, append="", files=None, firmware=None, tasks=False, **kwargs):
         self.lab = lab
+        self.tasks = tasks
+        if tasks:
+            append += " kmemdump.running=1"
         board = lab.kernel.board
         self.guest = lab.guest(None, append, files, hold=True,
                                firmware=firmware or cold_start(board), **kwargs)
@@ -243,6 +332,20 @@ class Held:
         """What the firmware would save now."""
         with self.guest.ram() as ram:
             return walk(ram, self.lab.kernel.board.smem, look_at_valid)
+
+    def item(self):
+        """What SMEM has for the firmware, byte for byte."""
+        with self.guest.ram() as ram:
+            memory = Memory(ram)
+            return memory.read(*find_item(memory, self.lab.kernel.board.smem, SMEM_SIZE,
+                                          MINIDUMP_ITEM), "item")
+
+    def check(self):
+        """The table as it is now, which has to be a good one."""
+        dump = self.collect()
+        expect(not dump.messages, "no bad region", str(dump.messages))
+        check_table(dump, self.tasks)
+        return dump
 
     def restart(self, **kwargs):
         """The firmware sets SMEM up anew and boots."""
@@ -260,18 +363,21 @@ class Held:
 
     def save(self, dump, name):
         """Check @dump and put it together; the path of the ELF core."""
-        check_table(dump)
+        check_table(dump, self.tasks)
         folder = dump.write(self.lab.dumps / name)
         core = self.lab.dumps / f"{name}.core"
         core.write_bytes(dump.concatenated())
-        self._assemble(folder, core)
+        partition = self.lab.dumps / f"{name}.rawdump"
+        partition.write_bytes(rawdump(dump))
+        self._assemble(core, folder, partition)
+        partition.unlink()
         return core
 
-    def _assemble(self, folder, core):
-        """The reader has to make the same of the files, and of all RAM if the guest is held."""
+    def _assemble(self, core, *parts):
+        """The reader has to make the same of each part, and of all RAM as the guest is held."""
         out = self.lab.dumps / "assembled"
         ram = f"{self.guest.work / 'ram'}@{RAM:#x}"
-        for args in ([out, folder],
+        for args in (*([out, part] for part in parts),
                      ["--smem", hex(self.lab.kernel.board.smem), "--ram", ram, out]):
             out.unlink(missing_ok=True)
             text = self.lab.reader("assemble", *args)
