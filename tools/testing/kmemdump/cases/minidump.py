@@ -124,6 +124,28 @@ def test_reset_without_a_panic(lab):
     expect({r["checksum"] for r in info["regions"]} == {"none"}, "no checksum of what changes")
     expect("Kkernel_data" in dump.names and len(dump.names) < 30, "areas in a slot each",
            str(dump.names))
+    release = re.search(r"OSRELEASE=(\S+)", core.read_bytes().decode("latin-1"))[1]
+    offset = int(ElfCore(core.read_bytes()).vmcoreinfo["KERNELOFFSET"], 16)
+    out = host.gdb(there.kernel.vmlinux, core, offset, ["print init_uts_ns.name.release"])
+    expect(f'= "{release}"' in out, "gdb to find the release", out)
+    out = host.drgn(there.kernel.vmlinux, core,
+                    'print("found", prog["init_uts_ns"].name.release.string_().decode())')
+    expect(f"found {release}" in out, "drgn to find the release", out)
+    out = host.crash(there.kernel.vmlinux, core, ["log"], "--minimal", debian="arm64")
+    expect("word of the log" in out, "crash to find the log", out[-2000:])
+
+
+def test_kaslr(lab):
+    """The kernels of all these tests are at another place at each boot."""
+    there = lab.other(BOARD)
+    offsets = []
+    for _ in range(3):
+        with Held(there) as held:
+            stext = held.guest.run("grep -w _stext /proc/kallsyms").split()[0]
+            info = ElfCore(held.check().concatenated()).vmcoreinfo
+        expect(info["SYMBOL(_stext)"] == stext, "a symbol where it is", f"{stext} {info}")
+        offsets.append(int(info["KERNELOFFSET"], 16))
+    expect(all(offsets) and len(set(offsets)) == 3, "three places", str(offsets))
 
 
 def _hang(lab, tasks):
@@ -201,6 +223,31 @@ def test_dirty_table(lab):
     expect(before.concatenated() != dump.concatenated(), "another dump")
 
 
+def test_table_until_it_is_taken(lab):
+    """What the kernel before has left stays as it is until the driver is there."""
+    there = lab.other(BOARD, "minidump_m")
+    ko = there.kernel.module("drivers/soc/qcom/minidump/qcom_minidump.ko")
+    with Held(there, files={"/root/qcom_minidump.ko": ko}) as held:
+        untouched = held.item()
+        held.guest.run("insmod kmemdump_test.ko; insmod qcom_minidump.ko")
+        _, before = held.crash()
+        item = held.item()
+        expect(item != untouched, "a table of the first kernel")
+        held.guest.release()
+        held.guest.run("insmod kmemdump_test.ko; echo after the second boot > /dev/kmsg")
+        expect(held.item() == item, "the table of the first kernel in the second one",
+               f"{item.hex()}\n{held.item().hex()}")
+        held.guest.run("insmod qcom_minidump.ko")
+        log = held.guest.run("dmesg")
+        expect("an earlier kernel's table is dropped" in log, "a word on it", log)
+        held.check()
+        _, dump = held.crash()
+        core = held.save(dump, "minidump-taken")
+    _check_story(there, core)
+    expect("after the second boot" in there.reader("log", core), "the log of this boot")
+    expect(before.concatenated() != dump.concatenated(), "another dump")
+
+
 def _crowd(lab, regions, size, gap=0):
     there = lab.other(BOARD)
     with Held(there) as held:
@@ -209,8 +256,7 @@ def _crowd(lab, regions, size, gap=0):
                        timeout=300)
         listed = held.guest.run("cat /sys/kernel/debug/kmemdump/not_carried").splitlines()[1:]
         # As a watchdog would find it at this moment; then the panic.
-        running = held.collect()
-        firmware.check_table(running)
+        running = held.check()
         _, dump = held.crash(timeout=300)
         core = held.save(dump, f"minidump-{regions}")
         ahead = there.dumps / f"minidump-{regions}-running.core"
@@ -221,6 +267,16 @@ def _crowd(lab, regions, size, gap=0):
 def _crowd_states(info):
     return {r["name"]: (r["state"], r["checksum"]) for r in info["regions"]
             if r["name"].startswith("crowd-")}
+
+
+def _check_crowd_bytes(info, path):
+    """What those hold that are there, whatever the checksums say."""
+    core = ElfCore(path.read_bytes())
+    for region in info["regions"]:
+        if region["name"].startswith("crowd-") and region["state"] == "ok":
+            text = f"text of region {region['name'].split('-')[1]}".encode()
+            expect(core.read(int(region["virtual"], 16), region["size"]) ==
+                   text.ljust(region["size"], b"\0"), f"what {region['name']} holds")
 
 
 def _check_crowd(lab, regions):
@@ -235,7 +291,9 @@ def _check_crowd(lab, regions):
     expect(set(states) == crowd - set(not_carried) and
            all(state == ("ok", "none") for state in states.values()),
            "all that is carried", str(states)[:2000])
+    _check_crowd_bytes(info, ahead)
     info = _check(there, core, status=None)
+    _check_crowd_bytes(info, core)
     states = _crowd_states(info)
     expect(len(states) == regions, "all regions listed", str(len(states)))
     wrong = [name for name, state in states.items() if state not in (("ok", "good"),
@@ -276,9 +334,11 @@ def test_5000_regions(lab):
 
 def test_5000_small_regions(lab):
     """Many of them share pages, so there is room for all at the panic."""
-    there, not_carried, _, core, _ = _crowd(lab, 5000, 64)
+    there, not_carried, ahead, core, _ = _crowd(lab, 5000, 64)
     expect(len(not_carried) > 4000, "most of them to wait for the panic", str(len(not_carried)))
+    _check_crowd_bytes(_check(there, ahead, status=None), ahead)
     info = _check(there, core)
+    _check_crowd_bytes(info, core)
     states = _crowd_states(info)
     expect(info["good"] and len(states) == 5000 and set(states.values()) == {("ok", "good")},
            "all of them, checksums right")
@@ -335,21 +395,35 @@ def test_tables_in_a_storm(lab):
 
 
 def _storm_crash(lab, run):
+    """The rounds of the storm until the crash, and what was registered in it just then."""
     there = lab.other(BOARD)
     with Held(there, cpus=4) as held:
         console, dump = held.crash(f"insmod kmemdump_storm.ko delay_us={run * 7919 % 20011}", 300)
         core = held.save(dump, f"minidump-storm-{run}")
-    expect(re.search(r"in the storm, after \d+ rounds, \d+ moves, result 0\b", console),
-           "a storm without errors", console)
+    rounds = re.search(r"in the storm, after (\d+) rounds, \d+ moves, result 0\b", console)
+    expect(rounds, "a storm without errors", console)
     info = _check(there, core)
-    names = {r["name"] for r in info["regions"]}
-    expect(info["good"] and {f"stable-{n}" for n in range(50)} <= names, "a whole dump",
+    regions = {r["name"]: r for r in info["regions"] if r["name"].startswith(("stable-", "storm-"))}
+    expect(info["good"] and {f"stable-{n}" for n in range(50)} <= set(regions), "a whole dump",
            str(info)[:2000])
+    elf = ElfCore(core.read_bytes())
+    for name, region in regions.items():
+        expect((region["state"], region["checksum"]) == ("ok", "good"), "a checksum that is right",
+               str(region))
+        number = int(name.split("-")[-1])
+        expect(elf.read(int(region["virtual"], 16), region["size"]) ==
+               bytes([number % 256]) * region["size"], f"what {name} holds")
+    return int(rounds[1]), [name for name in regions if name.startswith("storm-")]
 
 
 def test_panics_in_the_storm(lab):
+    rounds, caught = 0, []
     for run in range(int(os.environ.get("MINIDUMP_STORMS", "8"))):
-        _storm_crash(lab, run)
+        more, names = _storm_crash(lab, run)
+        rounds += more
+        caught += names
+    say(f"    {rounds} rounds; registered at the crash: {', '.join(caught)}")
+    expect(rounds and caught, "crashes in the storm", f"{rounds} rounds, {caught}")
 
 
 RAMOOPS = ("ramoops.mem_address=0x50000000 ramoops.mem_size=0x400000 "
