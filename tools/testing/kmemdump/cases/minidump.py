@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Qualcomm minidump on arm64; the harness plays the boot firmware, at the reset."""
 
+import fnmatch
 import json
 import os
 import random
@@ -430,8 +431,18 @@ RAMOOPS = ("ramoops.mem_address=0x50000000 ramoops.mem_size=0x400000 "
            "ramoops.record_size=0x20000 ramoops.kmemdump_size=0x321000")
 
 
-def _bad(lab, message, guest_args=None, **smem):
-    """Boot with what is bad; the driver says why, and another backend works."""
+def _check_ramoops(there, guest, name):
+    """Crash, and find in the next boot what ramoops has saved."""
+    guest.run("insmod kmemdump_test.ko")
+    guest.crash()
+    record = there.fetch_record(guest, name)
+    _check_story(there, record)
+    expect(PANIC in there.reader("log", record), "the panic in the log")
+
+
+def _bad(lab, message, guest_args=None, crash=None, **smem):
+    """Boot with what is bad; the driver says why, and another backend works, which a @crash of
+    that name shows."""
     there = lab.other(BOARD)
     fill = firmware.cold_start(there.kernel.board, **smem)
     with there.guest(None, RAMOOPS, firmware=fill, **(guest_args or {})) as guest:
@@ -449,14 +460,16 @@ def _bad(lab, message, guest_args=None, **smem):
                 pass
             else:
                 expect(False, "nothing for the firmware to save")
+        if crash:
+            _check_ramoops(there, guest, f"minidump-{crash}")
 
 
 def test_no_item(lab):
-    _bad(lab, "the firmware has left no table for minidumps", item=601)
+    _bad(lab, "the firmware has left no table for minidumps", crash="no-item", item=601)
 
 
 def test_small_items(lab):
-    _bad(lab, "it is too small", data=firmware.toc()[:8])
+    _bad(lab, "it is too small", crash="small-item", data=firmware.toc()[:8])
     _bad(lab, "it has no room for a subsystem", data=firmware.toc(subsystems=0))
     _bad(lab, "it has no room for a subsystem", data=firmware.toc()[:47])
 
@@ -474,11 +487,12 @@ def test_not_enabled(lab):
 
 
 def test_encryption(lab):
-    _bad(lab, "the firmware would encrypt the dump", data=firmware.toc(encryption=firmware.YES))
+    _bad(lab, "the firmware would encrypt the dump", crash="encryption",
+         data=firmware.toc(encryption=firmware.YES))
 
 
 def test_no_slots(lab):
-    _bad(lab, "no room for regions", data=firmware.toc(modem=299))
+    _bad(lab, "no room for regions", crash="no-slots", data=firmware.toc(modem=299))
 
 
 FLASH = """
@@ -504,7 +518,24 @@ def test_not_writable(lab):
             out.write(data)
     drive = f"if=pflash,unit=1,format=raw,readonly=on,file={flash}"
     _bad(lab, "the firmware's table can't be written",
-         {"dts": FLASH, "devices": ("-drive", drive)})
+         {"dts": FLASH, "devices": ("-drive", drive)}, crash="not-writable")
+
+
+NODE = '/ { minidump { compatible = "qcom,minidump"; }; };'
+
+
+def test_node_without_smem(lab):
+    """A node, and SMEM that no firmware has set up: the driver waits, and says for what."""
+    there = lab.other(BOARD)
+    with there.guest(None, RAMOOPS, dts=NODE) as guest:
+        log = guest.run("dmesg")
+        waiting = guest.run("cat /sys/kernel/debug/devices_deferred")
+        expect(re.search(r"^minidump\tqcom-minidump: .*\w", waiting, re.M),
+               "a word on what waits", waiting)
+        expect("SMEM is not initialized" in log and "WARNING" not in log, "a word on why", log)
+        backends = guest.run("cat /sys/kernel/debug/kmemdump/backends")
+        expect("minidump" not in backends and "\nramoops" in backends, "only ramoops", backends)
+        _check_ramoops(there, guest, "minidump-no-smem")
 
 
 def test_old_smem(lab):
@@ -534,6 +565,95 @@ def test_fewer_slots(lab):
     expect(set(_crowd_states(info).values()) == {("ok", "good")}, "all regions nevertheless")
 
 
+def test_exactly_full(lab):
+    """All that the firmware can take is in use, by others and by us."""
+    there = lab.other(BOARD)
+    with Held(there, firmware=firmware.cold_start(there.kernel.board,
+                                                  data=firmware.toc(modem=99))) as held:
+        log = held.guest.run("dmesg")
+        expect("the firmware can take" not in log, "no complaint", log)
+        held.guest.run("insmod kmemdump_crowd.ko threads=0 regions=300 size=4096 gap=4096")
+        held.check()
+        _, dump = held.crash()
+        core = held.save(dump, "minidump-full")
+    expect(len(dump.regions) == 201, "all slots in use", str(len(dump.regions)))
+    info = _check(there, core)
+    _check_crowd_bytes(info, core)
+    states = _crowd_states(info)
+    expect(len(states) == 300 and set(states.values()) == {("ok", "good")}, "all regions")
+
+
+def test_one_subsystem(lab):
+    """The smallest item that has room for us."""
+    there = lab.other(BOARD)
+    item = firmware.toc(subsystems=1)
+    expect(len(item) == 48, "a small item")
+    with Held(there, firmware=firmware.cold_start(there.kernel.board, data=item)) as held:
+        held.guest.run("insmod kmemdump_test.ko")
+        _, dump = held.crash()
+        core = held.save(dump, "minidump-small")
+    _check_story(there, core)
+
+
+def _staging(there, name, **kwargs):
+    """Crash with more regions than slots; bytes of the memory that the rest is put together in,
+    and how many regions did not fit."""
+    with Held(there, **kwargs) as held:
+        held.guest.run("insmod kmemdump_crowd.ko threads=0 regions=400 size=4096 gap=4096")
+        console, dump = held.crash()
+        core = held.save(dump, f"minidump-staging-{name}")
+    info = _check(there, core, status=None)
+    _check_crowd_bytes(info, core)
+    left_out = int(re.search(r"slots left to it, (\d+) pieces left out", console)[1])
+    missing = sum(r["state"] == "missing" for r in info["regions"])
+    expect(info["left_out"] == left_out and (missing == 0) == (left_out == 0),
+           "the log, the note and the regions to agree",
+           f"{left_out}, {info['left_out']}, {missing} missing")
+    [head] = [r for r in dump.regions if r[0] == "KELF_HDR"]
+    [size] = [len(data) for region, _, data in dump.regions if region == "Kstaging"]
+    # The header is at the start of the same memory.
+    return len(head[2]) + size, missing
+
+
+def test_size_of_staging(lab):
+    """By the parameter, by the device tree, and by both."""
+    there = lab.other(BOARD)
+    node = '/ { minidump { compatible = "qcom,minidump"; qcom,staging-size = <0x80000>; }; };'
+    parameter = "qcom_minidump.staging_size=0x60000"
+    sizes = {}
+    for name, limit, kwargs in (("default", 0x400000, {}),
+                                ("parameter", 0x60000, {"append": parameter}),
+                                ("node", 0x80000, {"dts": node}),
+                                ("both", 0x60000, {"append": parameter, "dts": node})):
+        size, missing = _staging(there, name, **kwargs)
+        expect(size <= limit, f"no more than {limit:#x}", f"{size:#x}")
+        # Room is kept for the headers of what then turns out not to fit.
+        expect((limit - size < limit // 8) == bool(missing), "no more missing than has to be",
+               f"{size:#x} of {limit:#x}, {missing} missing")
+        sizes[name] = size, missing
+    expect(not sizes["default"][1] and sizes["node"][1] and sizes["parameter"][1] >
+           sizes["node"][1], "less of what does not fit with more room", str(sizes))
+
+
+def test_firmware_slots(lab):
+    """What the firmware can take, by the parameter: less and more than by default."""
+    there = lab.other(BOARD)
+    fill = firmware.cold_start(there.kernel.board, data=firmware.toc(modem=60))
+    for total, slots in ((120, 60), (261, 201), (260, 200)):
+        with Held(there, firmware=fill, append=f"qcom_minidump.firmware_slots={total}") as held:
+            log = held.guest.run("dmesg")
+            said = f"201 regions asked for, but the firmware can take {total} and other " \
+                   "subsystems have 60"
+            expect((said in log) == (slots < 201), "a word if that is too few", log)
+            backends = held.guest.run("cat /sys/kernel/debug/kmemdump/backends")
+            expect(f"minidump\thands-off\t{slots - 1} slots" in backends, "what is left", backends)
+            held.guest.run("insmod kmemdump_crowd.ko threads=0 regions=300 size=4096 gap=4096")
+            held.check()
+            _, dump = held.crash()
+            held.save(dump, f"minidump-{total}")
+        expect(len(dump.regions) == slots, f"{slots} slots in use", str(len(dump.regions)))
+
+
 def test_device_tree(lab):
     """A node has the limits of a board; parameters have the last word."""
     there = lab.other(BOARD)
@@ -544,6 +664,8 @@ def test_device_tree(lab):
         bound = held.guest.run("ls /sys/bus/platform/drivers/qcom-minidump")
         expect("minidump" in bound.split() and "qcom-minidump" not in bound.split(),
                "the node to be bound, not the child of SMEM", bound + log)
+        expect(not any("minidump" in line for line in _errors(held.guest)), "no error",
+               str(_errors(held.guest)))
         backends = held.guest.run("cat /sys/kernel/debug/kmemdump/backends")
         expect("minidump\thands-off\t59 slots" in backends, "the limit of the node", backends)
         held.guest.run("insmod kmemdump_test.ko")
@@ -599,6 +721,44 @@ def test_module(lab):
         _, dump = held.crash()
         core = held.save(dump, "minidump-module")
     _check_story(there, core)
+
+
+def _errors(guest):
+    """What the log has of errors and worse."""
+    return [line for line in guest.run("dmesg -r").splitlines()
+            if (match := re.match(r"<(\d+)>", line)) and int(match[1]) % 8 <= 3]
+
+
+def test_module_and_node(lab):
+    """The node and the child of SMEM are two devices; one has the table, without an error."""
+    there = lab.other(BOARD, "minidump_m")
+    ko = there.kernel.module("drivers/soc/qcom/minidump/qcom_minidump.ko")
+    devices = "/sys/bus/platform/devices"
+    with Held(there, files={"/root/qcom_minidump.ko": ko}, dts=NODE) as held:
+        there_are = held.guest.run(f"ls {devices}").split()
+        expect({"minidump", "qcom-minidump"} <= set(there_are), "two devices", str(there_are))
+        aliases = {name: held.guest.run(f"cat {devices}/{name}/modalias").strip()
+                   for name in ("minidump", "qcom-minidump")}
+        for _ in range(2):
+            held.guest.run("insmod qcom_minidump.ko")
+            bound = held.guest.run("ls /sys/bus/platform/drivers/qcom-minidump").split()
+            expect("minidump" in bound and "qcom-minidump" not in bound, "the node to be bound",
+                   str(bound))
+            held.check()
+            held.guest.run("rmmod qcom_minidump")
+            _expect_no_table(held)
+        held.guest.run("insmod qcom_minidump.ko; insmod kmemdump_test.ko")
+        expect(not any("minidump" in line for line in _errors(held.guest)), "no error",
+               str(_errors(held.guest)))
+        _, dump = held.crash()
+        core = held.save(dump, "minidump-module-node")
+    _check_story(there, core)
+    # Who loads modules goes by the aliases of the devices.
+    patterns = [text[6:].decode() for text in ko.read_bytes().split(b"\0")
+                if text.startswith(b"alias=")]
+    for name, alias in aliases.items():
+        expect(any(fnmatch.fnmatchcase(alias, pattern) for pattern in patterns),
+               f"the module to have the alias of {name}", f"{alias} {patterns}")
 
 
 def test_vendor_driver(lab):
