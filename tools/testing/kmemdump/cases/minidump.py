@@ -761,6 +761,19 @@ def test_module_and_node(lab):
                f"the module to have the alias of {name}", f"{alias} {patterns}")
 
 
+def test_short_names(lab):
+    """Each has a file of its own, which all programs find."""
+    there = lab.other(BOARD)
+    with Held(there) as held:
+        held.guest.run("insmod kmemdump_provider.ko names=a,A,ab,abc")
+        running = held.check()
+        _, dump = held.crash()
+        held.save(dump, "minidump-names")
+    for names in (running.names, dump.names):
+        expect(len([name for name in names if re.match("Ka(b|bc)?(_|$)", name, re.I)]) == 4,
+               "four names", str(names))
+
+
 def test_vendor_driver(lab):
     """A driver that has only its include changed."""
     there = lab.other(BOARD)

@@ -41,6 +41,11 @@ static unsigned long movable;
 module_param(movable, ulong, 0);
 MODULE_PARM_DESC(movable, "register movable memory at or above this address, and free it");
 
+static char *names[4];
+static int nr_names;
+module_param_array(names, charp, &nr_names, 0);
+MODULE_PARM_DESC(names, "register two pages of each of these names");
+
 /* Taken along by the annotation alone. */
 static char annotated[64] = "annotated in a module";
 KMEMDUMP_VAR(annotated);
@@ -55,6 +60,7 @@ static char __percpu *dynamic;
 static char *odd;
 static void *area;
 static unsigned long low, high;
+static void *named[ARRAY_SIZE(names)];
 
 /* Names and ids, for those that are unregistered again. */
 static struct kmemdump_region regions[16];
@@ -184,6 +190,20 @@ static int add_movable(void)
 	return ret;
 }
 
+/* No two of them are beside each other. */
+static int add_names(void)
+{
+	int i, ret = 0;
+
+	for (i = 0; i < nr_names && !ret; i++) {
+		void *pages = kzalloc(4 * PAGE_SIZE, GFP_KERNEL);
+
+		named[i] = pages;
+		ret = pages ? add(names[i], pages, 2 * PAGE_SIZE) : -ENOMEM;
+	}
+	return ret;
+}
+
 static int __init kmemdump_provider_init(void)
 {
 	int ret;
@@ -198,13 +218,18 @@ static int __init kmemdump_provider_init(void)
 		ret = ret ?: add_apart();
 	if (movable)
 		ret = ret ?: add_movable();
+	ret = ret ?: add_names();
 	return ret ?: fail ? -EIO : 0;
 }
 
 static void __exit kmemdump_provider_exit(void)
 {
+	int i;
+
 	while (nr_regions && !leave)
 		kmemdump_unregister_region(&regions[--nr_regions]);
+	for (i = 0; i < nr_names; i++)
+		kfree(named[i]);
 	vfree(area);
 	kfree(odd);
 	free_percpu(dynamic);
