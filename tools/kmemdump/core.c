@@ -152,9 +152,13 @@ void core_open(struct core *core, const struct image *image)
 				.size = phdr.p_filesz, .offset = phdr.p_offset,
 			};
 	}
-	qsort(core->loads, core->nr_loads, sizeof(*core->loads), cmp_load);
-	if (!core->regions.desc)
+	if (core->regions.desc) {
+		/* What a CPU ran may be part of an area that is there as well. */
+		core->nr_loads = loads_flatten(core->loads, core->nr_loads);
+	} else {
+		qsort(core->loads, core->nr_loads, sizeof(*core->loads), cmp_load);
 		index_load(core);
+	}
 }
 
 void core_close(struct core *core)

@@ -149,10 +149,10 @@ def test_kaslr(lab):
     expect(all(offsets) and len(set(offsets)) == 3, "three places", str(offsets))
 
 
-def _hang(lab, tasks):
+def _hang(lab, cpu, tasks=True):
     there = lab.other(BOARD)
     with Held(there, tasks=tasks) as held:
-        held.guest.send("insmod kmemdump_crash.ko mode=hang")
+        held.guest.send(f"taskset {1 << cpu:x} insmod kmemdump_crash.ko mode=hang")
         held.guest.wait("hanging")
         time.sleep(2)
         held.guest.qmp("system_reset")
@@ -162,26 +162,34 @@ def _hang(lab, tasks):
     return there, core, dump
 
 
-def test_what_hangs(lab):
-    """A CPU hangs with interrupts off; its task and stack are in the table by then."""
-    there, core, dump = _hang(lab, tasks=True)
+def _check_hang(lab, hung):
+    there, core, dump = _hang(lab, hung)
     _check(there, core)
+    expect("hanging" in there.reader("log", core), "the log")
     pieces = {cpu: [r for r in dump.regions if re.match(f"K(task|stack){cpu}(_|$)", r[0])]
               for cpu in range(2)}
     for cpu, regions in pieces.items():
         expect([r[0][:5] for r in regions] == ["Ktask"] + ["Kstac"] * 4, "a task in its pieces",
                str(regions)[:1000])
-    hung = [cpu for cpu in range(2) if b"insmod" in pieces[cpu][0][2]]
-    expect(len(hung) == 1, "one CPU to hang in insmod", str(hung))
-    stack = b"".join(data for _, _, data in pieces[hung[0]][1:])
+    names = [b"insmod", f"swapper/{1 - hung}".encode()]
+    for cpu, name in zip((hung, 1 - hung), names):
+        expect(name in pieces[cpu][0][2], f"{name} on CPU {cpu}")
+    stack = b"".join(data for _, _, data in pieces[hung][1:])
     expect(b"on the stack of what hangs" in stack, "its stack")
     # Who follows the kernel's own pointers finds the same.
     out = host.drgn(there.kernel.vmlinux, core, f"""
-task = per_cpu(prog["runqueues"], {hung[0]}).curr
+task = per_cpu(prog["runqueues"], {hung}).curr
 print(task.comm.string_().decode(), prog.read(task.stack, {len(stack)}).hex())
 """)
     expect(out.split()[:2] == ["insmod", stack.hex()], "drgn to find the task and its stack", out[:2000])
-    there, core, dump = _hang(lab, tasks=False)
+
+
+def test_what_hangs(lab):
+    """A CPU hangs with interrupts off; its task and stack are in the table by then."""
+    _check_hang(lab, 0)
+    # Then CPU 0 is idle, and the task that it runs is in the kernel's data.
+    _check_hang(lab, 1)
+    _, _, dump = _hang(lab, 0, tasks=False)
     expect(not any(name.startswith("Kstack") for name in dump.names),
            "nothing of that if not asked for")
 
