@@ -34,8 +34,9 @@ def _kernel(lab, variant):
 
 def _run(lab, results, variant, leaks):
     kernel, files = _kernel(lab, variant)
-    with Guest(kernel, files, suites.BOOT + " ramoops.kmemdump_size=0x400000", cpus=4,
-               memory_mib=MEMORY_MIB, timeout=600) as guest:
+    # The storm has a backend with slots, which follow the tasks then.
+    append = f"{suites.BOOT} ramoops.kmemdump_size=0x400000 kmemdump.running=1"
+    with Guest(kernel, files, append, cpus=4, memory_mib=MEMORY_MIB, timeout=600) as guest:
         suites.count(kernel, guest.text, results, f"{variant} ")
         guest.run("insmod kmemdump_storm.ko crash=0 delay_us=20000000", timeout=600)
         guest.run("rmmod kmemdump_storm && insmod kmemdump_provider.ko leave=1 && "
