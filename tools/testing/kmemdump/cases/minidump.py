@@ -792,6 +792,8 @@ def test_vendor_driver(lab):
     expect("KVENDOR_DATA" in dump.names, "a range of that name", str(dump.names))
     text = there.reader("show", core, "VENDOR_DATA")
     expect("vendor data of a minidump region" in text, "its text", text)
+    text = there.reader("show", core, "VENDOR_MOVES")
+    expect(text.startswith("after the move"), "where the other one has moved to", text)
 
 
 def test_damaged_tables(lab):

@@ -365,6 +365,7 @@ static int hold_registers(void *unused)
 	atomic_set(&in_op, 1);
 	for (;;)
 		cpu_relax();
+	return 0;
 }
 #endif
 
