@@ -21,6 +21,9 @@
 static unsigned int delay_us = 1000;
 module_param(delay_us, uint, 0);
 
+static unsigned int slots = 60;
+module_param(slots, uint, 0);
+
 static bool crash = true;
 module_param(crash, bool, 0);
 
@@ -136,7 +139,7 @@ static const struct kmemdump_backend_ops slot_ops = {
 };
 
 static struct kmemdump_backend slot_backend = {
-	.name = "storm-slots", .ops = &slot_ops, .max_slots = 60, .max_bytes = U64_MAX,
+	.name = "storm-slots", .ops = &slot_ops, .max_bytes = U64_MAX,
 };
 
 static int come_and_go(void *unused)
@@ -204,6 +207,7 @@ static int __init kmemdump_storm_init(void)
 		if (kmemdump_register_region(&regions[i]))
 			return -EINVAL;
 	}
+	slot_backend.max_slots = slots;
 	init_irq_work(&mover, move_stable);
 	others[0] = kthread_run(keep_moving, NULL, "storm-move");
 	/* Detaching waits for all CPUs, and everybody for it: too slow before a panic. */
