@@ -649,14 +649,21 @@ def test_size_of_staging(lab):
 
 
 def test_firmware_slots(lab):
-    """What the firmware can take, by the parameter: less and more than by default."""
+    """What the firmware can take, by the parameter or the device tree: less and more than by
+    default."""
     there = lab.other(BOARD)
-    fill = firmware.cold_start(there.kernel.board, data=firmware.toc(modem=60))
-    for total, slots in ((120, 60), (261, 201), (260, 200)):
-        with Held(there, firmware=fill, append=f"qcom_minidump.firmware_slots={total}") as held:
+    node = '/ { minidump { compatible = "qcom,minidump"; qcom,firmware-slots = <%u>; }; };'
+    for modem, parameter, of_node, slots in ((60, 120, None, 60), (60, 261, None, 201),
+                                             (60, 260, None, 200), (60, None, 100, 40),
+                                             (60, 120, 100, 60), (240, None, 400, 160)):
+        total = parameter or of_node
+        append = f"qcom_minidump.firmware_slots={parameter}" if parameter else ""
+        fill = firmware.cold_start(there.kernel.board, data=firmware.toc(modem=modem))
+        dts = node % of_node if of_node else ""
+        with Held(there, firmware=fill, append=append, dts=dts) as held:
             log = held.guest.run("dmesg")
             said = f"201 regions asked for, but the firmware can take {total} and other " \
-                   "subsystems have 60"
+                   f"subsystems have {modem}"
             expect((said in log) == (slots < 201), "a word if that is too few", log)
             backends = held.guest.run("cat /sys/kernel/debug/kmemdump/backends")
             expect(f"minidump\thands-off\t{slots - 1} slots" in backends, "what is left", backends)
