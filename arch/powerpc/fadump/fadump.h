@@ -141,7 +141,16 @@ static inline void *fadump_notes(const struct fadump_slot *slot)
 	return fadump_loads(slot) + slot->nr_loads;
 }
 
+/* Bytes of a reservation and of its parts. */
+struct fadump_sizes {
+	u64	slot;
+	u64	cpus;
+	u64	least;		/* with hardly any copies */
+	u64	usual;
+};
+
 /* table.c */
+struct fadump_sizes fadump_sizes(u64 ram, u64 cpus, u64 image);
 void fadump_head_init(struct fadump_head *head, u64 base, u64 size, u64 low_top, u64 slot_size,
 		      u64 cpus_size);
 const char *fadump_head_check(const struct fadump_head *head, u64 base);

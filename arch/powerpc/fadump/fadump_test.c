@@ -281,6 +281,36 @@ static void test_head(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, fadump_head_check(head, head->base));
 }
 
+/* What a CPU takes in the register save area of QEMU's pseries machine. */
+#define CPU_SIZE	1264
+
+static void test_sizes(struct kunit *test)
+{
+	struct fadump_sizes sizes = fadump_sizes(SZ_2G, 2 * CPU_SIZE, 5 * SZ_1M), last;
+	u64 ram;
+
+	KUNIT_EXPECT_LE(test, sizes.usual, SZ_16M);
+	KUNIT_EXPECT_LE(test, sizes.least, 4 * SZ_1M);
+	for (ram = SZ_512M; ram <= 64ULL << 40; ram *= 2) {
+		last = sizes;
+		sizes = fadump_sizes(ram, 2 * CPU_SIZE, 5 * SZ_1M);
+		KUNIT_EXPECT_TRUE(test, IS_ALIGNED(sizes.usual | sizes.least, SZ_1M));
+		KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(sizes.slot | sizes.cpus));
+		KUNIT_EXPECT_LE(test, PAGE_SIZE + 2 * sizes.slot + sizes.cpus + SZ_1M,
+				sizes.least);
+		KUNIT_EXPECT_LE(test, sizes.least + 5 * SZ_1M, sizes.usual);
+		if (ram > SZ_2G)
+			KUNIT_EXPECT_LE(test, last.usual, sizes.usual);
+	}
+	/* A large machine, and a kernel with as much data as those of distributions. */
+	sizes = fadump_sizes(1ULL << 40, 1536 * CPU_SIZE, SZ_16M + SZ_4M);
+	KUNIT_EXPECT_LE(test, sizes.usual, SZ_64M);
+	KUNIT_EXPECT_EQ(test, sizes.slot, 9 * SZ_1M);
+	/* It asks for the image in full. */
+	sizes = fadump_sizes(SZ_2G, 0, 0);
+	KUNIT_EXPECT_EQ(test, fadump_sizes(SZ_2G, 0, SZ_64M).usual, sizes.usual + SZ_64M);
+}
+
 static void test_slots(struct kunit *test)
 {
 	struct fadump_head *head = make_head(test);
@@ -446,6 +476,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_structure),
 	KUNIT_CASE(test_structure_of_others),
 	KUNIT_CASE(test_head),
+	KUNIT_CASE(test_sizes),
 	KUNIT_CASE(test_slots),
 	KUNIT_CASE(test_damaged_slots),
 	KUNIT_CASE(test_bad_notes),

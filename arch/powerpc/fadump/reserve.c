@@ -293,23 +293,18 @@ static u64 __init find_room(u64 size)
 
 static void __init reserve_area(void)
 {
-	u64 ram = memblock_phys_mem_size(), slot_size, cpus, size, addr;
+	u64 ram = memblock_phys_mem_size(), addr;
+	struct fadump_sizes sizes = fadump_sizes(ram, cpus_size, kmemdump_image_data_size());
 	struct fadump_head *old;
 
-	/* Threads of a CPU may not be in what firmware says. */
-	cpus = ALIGN(2 * cpus_size + SZ_64K, PAGE_SIZE);
-	slot_size = ALIGN(SZ_1M + ram / SZ_128K, PAGE_SIZE);
-	size = PAGE_SIZE + 2 * slot_size + cpus;
-	if (!wanted_size)
-		wanted_size = size + kmemdump_image_data_size() + SZ_8M + ram / SZ_128K;
-	wanted_size = ALIGN(wanted_size, SZ_1M);
+	wanted_size = ALIGN(wanted_size ?: sizes.usual, SZ_1M);
 	if (wanted_size > FADUMP_MAX_SIZE) {
 		pr_err("%llu MiB are too much for a reservation\n", wanted_size / SZ_1M);
 		return;
 	}
-	if (wanted_size < size + SZ_1M) {
+	if (wanted_size < sizes.least) {
 		pr_err("%llu MiB are too few for a reservation, it takes %llu MiB at least\n",
-		       wanted_size / SZ_1M, ALIGN(size + SZ_1M, SZ_1M) / SZ_1M);
+		       wanted_size / SZ_1M, sizes.least / SZ_1M);
 		return;
 	}
 	addr = find_room(wanted_size);
@@ -323,7 +318,7 @@ static void __init reserve_area(void)
 	if (!fadump_head_check(old, addr) && old->state == FADUMP_CHANGING)
 		pr_warn("the last kernel died while its registration changed: there is no dump\n");
 	fadump.head = old;
-	fadump_head_init(fadump.head, addr, wanted_size, fadump.low_top, slot_size, cpus);
+	fadump_head_init(fadump.head, addr, wanted_size, fadump.low_top, sizes.slot, sizes.cpus);
 	pr_info("reserved %llu MiB at %#llx (of %llu MiB RAM); the reboot overwrites what is below %llu MiB\n",
 		wanted_size / SZ_1M, addr, ram / SZ_1M, fadump.low_top / SZ_1M);
 }

@@ -19,6 +19,24 @@
 
 #include "fadump.h"
 
+/*
+ * How large a reservation has to be, for @ram bytes of memory, if firmware saves @cpus
+ * bytes of the CPUs, and copies @image bytes of the kernel's variables and constants.
+ */
+struct fadump_sizes fadump_sizes(u64 ram, u64 cpus, u64 image)
+{
+	struct fadump_sizes sizes;
+
+	/* Threads of a CPU may not be in what firmware says. */
+	sizes.cpus = ALIGN(2 * cpus + SZ_64K, PAGE_SIZE);
+	/* More memory has more tasks, and more pieces of all kinds. */
+	sizes.slot = ALIGN(SZ_1M + ram / SZ_128K, PAGE_SIZE);
+	sizes.least = PAGE_SIZE + 2 * sizes.slot + sizes.cpus;
+	sizes.usual = ALIGN(sizes.least + image + SZ_8M + ram / SZ_128K, SZ_1M);
+	sizes.least = ALIGN(sizes.least + SZ_1M, SZ_1M);
+	return sizes;
+}
+
 void fadump_head_init(struct fadump_head *head, u64 base, u64 size, u64 low_top, u64 slot_size,
 		      u64 cpus_size)
 {
