@@ -97,9 +97,9 @@ static bool read_memory(void *buf, unsigned long addr, phys_addr_t phys, size_t 
 /* Whether @entry changes between a look at it now and its way into the dump. */
 static bool is_volatile(const struct kmemdump_image *image, const struct kmemdump_entry *entry)
 {
-	/* What we say of a dump that firmware makes afterwards is still to be logged. */
+	/* What we and others say before firmware makes the dump is still to be logged. */
 	return image->live || entry->flags & KMEMDUMP_ENTRY_AREA ||
-	       (image->slots && entry->class == KMEMDUMP_CLASS_LOG);
+	       (image->later && entry->class == KMEMDUMP_CLASS_LOG);
 }
 
 /*
@@ -686,6 +686,7 @@ void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *t
 
 	start(image, be && !(be->classes & BIT(KMEMDUMP_CLASS_CORE)) ? KMEMDUMP_SET_NONE :
 								       table->set);
+	image->later = be && !kmemdump_is_writer(be);
 	save_cpus(image, regs);
 
 	xa_for_each(&table->regions, id, entry)

@@ -232,6 +232,40 @@ static void filtered_image(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, kmemdump_entry_name(image->regions[0].entry), "log");
 }
 
+static u64 checksum_of(const struct kmemdump_image *image, const struct kmemdump_region *of)
+{
+	unsigned int i;
+
+	for (i = 0; i < image->nr_regions; i++)
+		if (!strcmp(kmemdump_entry_name(image->regions[i].entry), of->name))
+			return image->regions[i].checksum;
+	return 0;
+}
+
+/* What is logged before firmware saves the log must not make it wrong. */
+static void log_saved_later(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_test_backend *writer = kmemdump_test_writer(test, PAGE_SIZE);
+	struct kmemdump_test_backend *hands_off = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_region log = { .name = "log", .virt_addr = own_page(test, 1), .size = 8 };
+	struct kmemdump_image *image;
+
+	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &log, NULL, KMEMDUMP_CLASS_LOG, 0), 0);
+	kmemdump_test_add(test, table, "driver", own_page(test, 2), 8, 0);
+	writer->be.classes = BIT(KMEMDUMP_CLASS_LOG) | BIT(KMEMDUMP_CLASS_DRIVER);
+	hands_off->be.classes = writer->be.classes;
+	image = build(test, table);
+	kmemdump_image_build(image, table, &writer->be, NULL);
+	KUNIT_ASSERT_EQ(test, image->nr_regions, 2);
+	KUNIT_EXPECT_NE(test, checksum_of(image, &log), 0);
+
+	kmemdump_image_build(image, table, &hands_off->be, NULL);
+	KUNIT_ASSERT_EQ(test, image->nr_regions, 2);
+	KUNIT_EXPECT_EQ(test, checksum_of(image, &log), 0);
+	KUNIT_EXPECT_NE(test, image->regions[0].checksum + image->regions[1].checksum, 0);
+}
+
 /* The image has a region where it is now, not where it was registered. */
 static void moved_region(struct kunit *test)
 {
@@ -547,6 +581,7 @@ static struct kunit_case elfcore_cases[] = {
 	KUNIT_CASE(region_note),
 	KUNIT_CASE(percpu_note),
 	KUNIT_CASE(filtered_image),
+	KUNIT_CASE(log_saved_later),
 	KUNIT_CASE(moved_region),
 	KUNIT_CASE(shared_pages),
 	KUNIT_CASE(rank_order),

@@ -284,6 +284,7 @@ struct kmemdump_image {
 	unsigned int			nr_left_out;	/* pieces there was no room for */
 	bool				full;
 	bool				live;		/* of a running system */
+	bool				later;		/* firmware saves what it describes */
 	unsigned long			last_table;
 	struct kmemdump_image_region	*regions;
 	struct kmemdump_load		*loads;
