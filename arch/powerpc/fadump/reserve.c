@@ -9,6 +9,7 @@
  */
 #define pr_fmt(fmt) "kmemdump: fadump: " fmt
 
+#include <linux/cma.h>
 #include <linux/crash_reserve.h>
 #include <linux/init.h>
 #include <linux/kernel.h>
@@ -40,6 +41,8 @@ static bool mainline __initdata;
 static u64 wanted_size __initdata;
 static u64 cpus_size __initdata;
 static u64 head_addr __initdata;
+/* Where SLOF works, if only movable pages are to be there. */
+static u64 work_start __initdata, work_size __initdata;
 /* The device tree's may move. */
 static struct fadump_structure dump __initdata;
 
@@ -280,11 +283,57 @@ static u64 __init find_low_top(void)
 	return ALIGN(top + SZ_16M, SZ_1M);
 }
 
+/* What is above the limit can't be reached yet, and SLOF is below that, too. */
+static u64 __init find_work_end(void)
+{
+	u64 end = min_t(u64, memblock_end_of_DRAM(), memblock_get_current_limit());
+
+	return min_t(u64, end, SLOF_TOP);
+}
+
+/* CMA takes whole page blocks, which have that much at most. */
+static u64 __init find_work_start(void)
+{
+	return ALIGN_DOWN(find_work_end() - SLOF_SIZE, SZ_16M);
+}
+
+/*
+ * The reboot overwrites what SLOF works in, and that can't be told in advance. Have
+ * nothing there that could be registered: only movable pages, which are no kernel's.
+ */
+static void __init keep_off_firmware(void)
+{
+	u64 start = find_work_start();
+	u64 size = find_work_end() - start;
+
+	if (!memblock_is_region_memory(start, size) ||
+	    memblock_is_region_reserved(start, size) || memblock_reserve(start, size)) {
+		pr_warn("the reboot may damage what is registered from %#llx to %#llx, where SLOF works\n",
+			start, start + size);
+		return;
+	}
+	work_start = start;
+	work_size = size;
+}
+
+static int __init free_for_movable_pages(void)
+{
+	struct cma *cma;
+	int ret;
+
+	if (!work_size)
+		return 0;
+	ret = cma_init_reserved_mem(work_start, work_size, 0, "kmemdump_fadump", &cma);
+	if (ret)
+		pr_warn("%llu MiB at %#llx, where SLOF works, are not used: %pe\n",
+			work_size / SZ_1M, work_start, ERR_PTR(ret));
+	return 0;
+}
+early_initcall(free_for_movable_pages);
+
 static u64 __init find_room(u64 size)
 {
-	/* What is above the limit can't be reached yet, and SLOF is below that, too. */
-	u64 end = min_t(u64, memblock_end_of_DRAM(), memblock_get_current_limit()), addr;
-	u64 top = min_t(u64, end, SLOF_TOP) - SLOF_SIZE;
+	u64 top = find_work_start(), addr;
 
 	/* Low, where memory is not removed from. */
 	addr = memblock_phys_alloc_range(size, SZ_1M, LOADER_TOP, min_t(u64, top, SZ_1G));
@@ -338,6 +387,8 @@ void __init kmemdump_fadump_reserve(void)
 	if (fadump.waiting) {
 		if (mainline)
 			pr_warn("fadump=on has no effect in this boot: a dump of kmemdump waits\n");
+		if (fadump.enabled && fadump.head)
+			keep_off_firmware();
 		return;
 	}
 	if (fadump.enabled && mainline) {
@@ -350,4 +401,6 @@ void __init kmemdump_fadump_reserve(void)
 	}
 	if (fadump.enabled)
 		reserve_area();
+	if (fadump.head)
+		keep_off_firmware();
 }

@@ -20,8 +20,8 @@ PAGE = 1 << 16
 MIB = 1 << 20
 
 
-def _guest(lab, append="", **kwargs):
-    there = lab.other(BOARD)
+def _guest(lab, append="", board=BOARD, **kwargs):
+    there = lab.other(board)
     return there, there.guest(area=None, append=append, timeout=300, **kwargs)
 
 
@@ -171,6 +171,37 @@ def test_four_cpus_and_4_gib(lab):
     expect(high > 2048 * MIB, "a page above 2 GiB", hex(high))
     readelf = subprocess.run(["readelf", "-n", dump], capture_output=True, text=True).stdout
     expect(readelf.count("NT_PRSTATUS") == 4, "registers of four CPUs", readelf)
+
+
+def _loads(dump):
+    """The memory in a dump: (physical address, size) of each piece."""
+    data = dump.read_bytes()
+    headers = [struct.unpack_from("<IIQQQQ", data, 64 + 56 * i)
+               for i in range(struct.unpack_from("<H", data, 56)[0])]
+    return [(paddr, size) for kind, _, _, _, paddr, size in headers if kind == 1]
+
+
+def _check_slof(lab, name, memory_mib, **kwargs):
+    """With QEMU's usual firmware, which works at the end of RAM, or of its first 2 GiB."""
+    dump, boot, _ = _crash_with_places(lab, name, board="ppc64le-slof", memory_mib=memory_mib,
+                                       **kwargs)
+    expect("SLOF" in boot and "are not there" not in boot, "SLOF, and all of it", boot[:5000])
+    check = lab.reader("check", dump)
+    expect("checksums verified" in check, "whole regions", check)
+    out = host.crash(lab.other(BOARD).kernel.vmlinux, dump, ("bt -a", "ps"), debian="ppc64el")
+    expect("sysrq_handle_crash" in out and "read error" not in out, "crash to open it", out[-3000:])
+    end = min(memory_mib, 2048) * MIB
+    loads = _loads(dump)
+    expect(not any(start < end and start + size > end - 40 * MIB for start, size in loads),
+           "nothing from where SLOF works", str(loads))
+
+
+def test_slof(lab):
+    _check_slof(lab, "fadump-slof", memory_mib=2048)
+
+
+def test_slof_and_1_gib(lab):
+    _check_slof(lab, "fadump-slof-small", memory_mib=1024, cpus=1)
 
 
 def test_hash_mmu(lab):
@@ -369,6 +400,8 @@ def test_files(lab):
         expect(size <= 16 * MIB, "16 MiB at most", str(size))
         expect(guest.run(f"cd {FILES}; cat enabled registered mem_reserved") == f"1\n1\n{size}\n",
                "enabled, registered, and the size")
+        expect(f"CmaTotal:          {48 << 10} kB" in guest.run("cat /proc/meminfo"),
+               "the place of SLOF for movable pages")
         guest.run("echo 0 > /sys/kernel/fadump_registered")
         expect(guest.run("cat /sys/kernel/fadump_registered") == "0\n", "unregistered")
         for text in ("2", "x"):
