@@ -95,6 +95,9 @@ static int give_registration(void)
 	/* The last kernel's: it did not take it back. */
 	if (ret == -EEXIST && !fadump.firmware->unregister_dump())
 		ret = fadump.firmware->register_dump(fadump.head, told);
+	/* Firmware made a dump of a kernel that had made this reservation anew: of nothing. */
+	if (ret == -EBUSY && !fadump.waiting && !fadump.firmware->invalidate())
+		ret = fadump.firmware->register_dump(fadump.head, told);
 	fadump.registered = !ret;
 	fadump.head->state = ret ? FADUMP_IDLE : FADUMP_REGISTERED;
 	if (ret)
