@@ -113,6 +113,8 @@ static int take_table(struct device *dev)
 	int ret;
 
 	toc = qcom_smem_get(QCOM_SMEM_HOST_ANY, MINIDUMP_ITEM, &size);
+	if (toc == ERR_PTR(-EPROBE_DEFER))
+		return dev_err_probe(dev, -EPROBE_DEFER, "SMEM is not there\n");
 	if (IS_ERR(toc))
 		return dev_err_probe(dev, PTR_ERR(toc),
 				     "the firmware has left no table for minidumps\n");
