@@ -390,6 +390,7 @@ static void test_bad_loads(struct kunit *test)
 		{ .paddr = SZ_128M, .size = PAGE_SIZE + 1 },
 		{ .paddr = -PAGE_SIZE, .size = 2 * PAGE_SIZE },
 		{ .paddr = 0, .size = -PAGE_SIZE },
+		{ .paddr = SZ_64M - PAGE_SIZE, .size = 2 * PAGE_SIZE },
 		/* What is in the reservation is not what was there at the crash. */
 		{ .paddr = head->base + PAGE_SIZE, .size = PAGE_SIZE },
 		{ .paddr = SZ_1M, .size = PAGE_SIZE, .copy = head->base },

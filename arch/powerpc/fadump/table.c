@@ -107,9 +107,12 @@ static bool load_valid(const struct fadump_head *head, const struct fadump_load 
 	if (!PAGE_ALIGNED(load->vaddr | load->paddr | load->size | load->copy) ||
 	    load->paddr + load->size < load->paddr)
 		return false;
+	/* What stays and what firmware copies are kept in different ways. */
 	if (!load->copy)
-		return load->paddr >= head->base + head->size ||
-		       load->paddr + load->size <= head->base;
+		return (load->paddr >= head->base + head->size ||
+			load->paddr + load->size <= head->base) &&
+		       (load->paddr >= head->low_top ||
+			load->paddr + load->size <= head->low_top);
 	return load->copy >= head->base + head->copies &&
 	       load->copy < head->base + head->size &&
 	       load->size <= head->base + head->size - load->copy;
@@ -183,6 +186,7 @@ static void push(struct writer *w, u64 vaddr, u64 paddr, u64 size, u64 copy)
 		struct fadump_load *last = load - 1;
 
 		if (vaddr - last->vaddr == last->size && paddr - last->paddr == last->size &&
+		    paddr != w->head->low_top &&
 		    (copy ? copy - last->copy == last->size : !last->copy)) {
 			last->size += size;
 			return;
@@ -236,11 +240,17 @@ static void push_copy(struct writer *w, u64 vaddr, u64 paddr, u64 offset)
 
 static void push_load(struct writer *w, const struct kmemdump_segment *load, u64 offset)
 {
-	u64 done;
+	u64 done, below = 0;
 
 	/* While the system runs, firmware is all there is to copy. */
 	if (kmemdump_image_live(w->image)) {
-		push(w, load->virt_addr, load->phys_addr, load->size, 0);
+		if (load->phys_addr < w->head->low_top)
+			below = min_t(u64, load->size, w->head->low_top - load->phys_addr);
+		if (below)
+			push(w, load->virt_addr, load->phys_addr, below, 0);
+		if (below < load->size)
+			push(w, load->virt_addr + below, load->phys_addr + below,
+			     load->size - below, 0);
 		return;
 	}
 	for (done = 0; done < load->size; done += PAGE_SIZE) {
