@@ -374,6 +374,23 @@ static bool release_vmcore(const struct collector *c)
 	return good;
 }
 
+/*
+ * Whether there may be a dump of FADump that the kernel could not make a file of. The file
+ * stays after a release, but then it is registered again.
+ */
+static bool has_bad_vmcore(const struct collector *c)
+{
+	char *release_mem = text("%s/sys/kernel/fadump/release_mem", c->root);
+	char *enabled = text("%s/sys/kernel/fadump/enabled", c->root);
+	char *registered = text("%s/sys/kernel/fadump/registered", c->root);
+	bool has = !access(release_mem, F_OK) && is_on(enabled) && !is_on(registered);
+
+	free(registered);
+	free(enabled);
+	free(release_mem);
+	return has;
+}
+
 static void collect_vmcore(struct collector *c)
 {
 	char *vmcore = text("%s/proc/vmcore", c->root);
@@ -383,6 +400,11 @@ static void collect_vmcore(struct collector *c)
 			c->status = EXIT_FAILED;
 	} else if (errno != ENOENT) {
 		warn("%s: %s", vmcore, strerror(errno));
+		c->status = EXIT_FAILED;
+	} else if (has_bad_vmcore(c)) {
+		warn("%s: not there, though FADump is not registered: the kernel's log says whether "
+		     "a dump can't be read. No crash will be saved before 1 is written to "
+		     "/sys/kernel/fadump/release_mem, or to registered", vmcore);
 		c->status = EXIT_FAILED;
 	}
 	free(vmcore);

@@ -34,6 +34,14 @@ static ssize_t mem_reserved_show(struct kobject *kobj, struct kobj_attribute *at
 
 static struct kobj_attribute mem_reserved_attr = __ATTR_RO(mem_reserved);
 
+/* Tells kdump's rules that memory may come and go without a new registration. */
+static ssize_t hotplug_ready_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "1\n");
+}
+
+static struct kobj_attribute hotplug_ready_attr = __ATTR_RO(hotplug_ready);
+
 static ssize_t registered_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "%d\n", fadump.registered);
@@ -84,6 +92,7 @@ static struct kobj_attribute release_mem_attr = __ATTR_WO(release_mem);
 static struct attribute *attrs[] = {
 	&enabled_attr.attr,
 	&mem_reserved_attr.attr,
+	&hotplug_ready_attr.attr,
 	&registered_attr.attr,
 	&release_mem_attr.attr,
 	NULL

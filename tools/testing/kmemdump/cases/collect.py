@@ -89,6 +89,17 @@ def test_all_kinds(lab):
     expect(_collect(lab, root, 0) == "nothing to collect\n", "no more of it")
 
 
+def test_unreadable_dump(lab):
+    """The kernel could make no file of a dump that firmware has, and saves no other one."""
+    root = _root(lab, vmcore=b"x")
+    (root / VMCORE).unlink()
+    (root / FADUMP / "registered").write_text("0\n")
+    out = _collect(lab, root, 2)
+    expect("not there, though FADump is not registered" in out and "release_mem" in out,
+           "a word on what to do", out)
+    expect(not _released(root), "nothing done by itself", out)
+
+
 def test_dir(lab):
     """Into a folder that is to be made, of a kernel that has nothing to release."""
     core = lab.elf(lab.story_dump).read_bytes()
