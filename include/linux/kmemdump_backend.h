@@ -6,9 +6,9 @@
  * a table for firmware true while the system runs, and nothing of it has to run
  * at the crash. With ops->image() it also learns the layout of the core image, and
  * gets the last word if panic code runs. If all that it has is a table of memory
- * ranges, it has ops->publish() instead of all these: then the core lays out the ELF
- * core as such ranges. A *writer* has ops->write(): at panic the core hands it the
- * finished record piece by piece.
+ * ranges, it has ops->fill(), ops->move() and ops->publish() instead of all these:
+ * then the core lays out the ELF core as such ranges. A *writer* has ops->write():
+ * at panic the core hands it the finished record piece by piece.
  */
 #ifndef _LINUX_KMEMDUMP_BACKEND_H
 #define _LINUX_KMEMDUMP_BACKEND_H

@@ -501,7 +501,8 @@ static int get_panic_memory(struct kmemdump_table *table, struct kmemdump_backen
 	if (kmemdump_wants_image(be) && !table->nr_imagers++ && !ret)
 		ret = kmemdump_backends_reserve(table, table->nr_regions, table->nr_segments);
 	if (kmemdump_has_slots(be) && !ret)
-		ret = kmemdump_slots_alloc(be, table->follow_tasks);
+		ret = kmemdump_slots_alloc(be, table->follow_tasks &&
+					   IS_ENABLED(CONFIG_TRACEPOINTS));
 	if (ret) {
 		put_panic_memory(table, be, &stream, &image);
 		kmemdump_stream_free(stream);

@@ -238,7 +238,7 @@ enum kmemdump_load_kind {
 	KMEMDUMP_LOAD_DROPPED,
 };
 
-/* One PT_LOAD: whole pages, no two overlap in @vaddr. */
+/* One PT_LOAD: whole pages. No two overlap in @vaddr, but for those of tasks that run. */
 struct kmemdump_load {
 	u64	vaddr;
 	u64	paddr;

@@ -70,7 +70,7 @@ void kmemdump_cut_task(const struct task_struct *task, struct kmemdump_segment *
 	 * That of init_task is in the dump with the kernel's variables, and may be the first of
 	 * them. No two ranges must start at the same place.
 	 */
-	if (__is_kernel(stack))
+	if (__is_kernel(stack) && THREAD_SIZE > PAGE_SIZE)
 		stack += PAGE_SIZE;
 	cut_struct(task, &pieces[0]);
 	for (i = 0; i < KMEMDUMP_STACK_PIECES; i++) {

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,18 @@ static bool sync_path(const char *path)
 	return good;
 }
 
+/* Have the name of @path on disk. */
+static bool sync_parent(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *parent = !slash ? text(".") : text("%.*s", slash > path ? (int)(slash - path) : 1,
+						 path);
+	bool good = sync_path(parent);
+
+	free(parent);
+	return good;
+}
+
 /* Make the folder @path, and what is above it, if they are not there. */
 static bool make_path(const char *path)
 {
@@ -72,7 +85,9 @@ static bool make_path(const char *path)
 		slash = strchr(slash + 1, '/');
 		if (slash)
 			*slash = '\0';
-		if (mkdir(part, 0755) && errno != EEXIST)
+		if (!mkdir(part, 0755))
+			good = sync_parent(part);
+		else if (errno != EEXIST)
 			good = fail("%s: %s", part, strerror(errno));
 		if (slash)
 			*slash = '/';
@@ -127,6 +142,27 @@ static bool write_all(int fd, const char *data, size_t size)
 	return true;
 }
 
+/* Nothing may be left half done, so who wants us to end has us stop where that is easy. */
+static void hold_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+static bool is_stopped(void)
+{
+	sigset_t set;
+
+	return !sigpending(&set) && (sigismember(&set, SIGHUP) == 1 ||
+				     sigismember(&set, SIGINT) == 1 ||
+				     sigismember(&set, SIGTERM) == 1);
+}
+
 /* Copy from @in, which tells its size, to @out. Returns what went wrong, or NULL. */
 static char *copy_all(int in, const char *from, int out, const char *to)
 {
@@ -141,6 +177,8 @@ static char *copy_all(int in, const char *from, int out, const char *to)
 		return text("%s: not a regular file", from);
 	size = st.st_size;
 	while ((n = read(in, buf, sizeof(buf))) > 0) {
+		if (is_stopped())
+			return text("%s: interrupted", from);
 		if (!write_all(out, buf, n))
 			return text("%s: %s", to, strerror(errno));
 		done += n;
@@ -152,6 +190,9 @@ static char *copy_all(int in, const char *from, int out, const char *to)
 	if (done != size)
 		return text("%s: ends after %llu of %llu bytes", from, (unsigned long long)done,
 			    (unsigned long long)size);
+	/* Not only when it is closed: another descriptor may not be told of an error. */
+	if (fsync(out))
+		return text("%s: %s", to, strerror(errno));
 	return NULL;
 }
 
@@ -419,6 +460,7 @@ int collect_all(const char *root, const char *dir)
 	char *target = text("%s%s%s", root, *root && *dir != '/' ? "/" : "", dir);
 	struct collector c = { .root = root, .dir = target };
 
+	hold_signals();
 	collect_records(&c);
 	collect_vmcore(&c);
 	if (!c.nr && c.status == EXIT_GOOD)

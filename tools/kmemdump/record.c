@@ -285,6 +285,9 @@ static unsigned char *read_file(const char *path, int fd, size_t size)
 
 	if (data == MAP_FAILED)
 		die("%s: out of memory for %zu bytes", path, size);
+	/* A dump of all memory may be larger than that of this machine. */
+	if (size > IMAGE_MAX)
+		die("%s: too large to be read in place; copy it to a disk", path);
 	for (; done < size && n > 0; done += n) {
 		n = read(fd, data + done, size - done);
 		if (n < 0)

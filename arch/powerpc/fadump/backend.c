@@ -313,6 +313,9 @@ static int __init fadump_early_init(void)
 	/* A kernel that did not restart in order may have left it. */
 	if (fadump.supported)
 		fadump.firmware->unregister_dump();
+	/* Firmware registers nothing while it has one; if we do, give_registration() sees to it. */
+	if (fadump.void_dump && !fadump.enabled)
+		fadump.firmware->invalidate();
 	return 0;
 }
 subsys_initcall(fadump_early_init);

@@ -50,7 +50,7 @@ u64 fadump_copies_find(const struct fadump_copies *copies, u64 addr, u64 *len);
 /* The table. Only kernels read it, of one byte order and page size. */
 
 #define FADUMP_MAGIC		"KMEMDFAD"	/* eight bytes, no NUL stored */
-#define FADUMP_VERSION		1
+#define FADUMP_VERSION		2
 
 enum fadump_state {
 	FADUMP_IDLE,		/* nothing is registered */
@@ -231,6 +231,7 @@ struct fadump {
 	bool			supported;	/* by firmware, which has no dump of others */
 	bool			registered;
 	bool			waiting;	/* a dump of ours from before the boot */
+	bool			void_dump;	/* one that has nothing: it waits for nobody */
 	struct fadump_head	*head;		/* the reservation, NULL if there is none */
 	struct fadump_slot	*slot;		/* the table of the dump that waits */
 	struct fadump_copies	copied;		/* by firmware, of the dump that waits */

@@ -233,6 +233,7 @@ static void __init keep_dump(void)
 	if (!why && head->state == FADUMP_IDLE) {
 		/* Without a registration firmware makes none: kexec passed on an old word. */
 		fadump.waiting = false;
+		fadump.void_dump = true;
 		return;
 	}
 	if (why) {
@@ -267,7 +268,8 @@ static void __init keep_dump(void)
 static bool __init is_crashkernel(const struct memblock_region *region)
 {
 	return IS_ENABLED(CONFIG_CRASH_RESERVE) && crashk_res.end &&
-	       region->base >= crashk_res.start && region->base <= crashk_res.end;
+	       region->base >= crashk_res.start &&
+	       region->base + region->size - 1 <= crashk_res.end;
 }
 
 /* Where all ends that this boot has put into low memory; the next one will, too. */

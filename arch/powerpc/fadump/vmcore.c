@@ -17,6 +17,7 @@
 #include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/of.h>
 #include <linux/of_fdt.h>
 #include <linux/sched.h>
 
@@ -151,11 +152,19 @@ int __init fadump_vmcore_init(void)
 	return 0;
 }
 
-/* Have kexec not tell the next kernel of a dump that is no longer there. */
+/*
+ * Have kexec not tell the next kernel of a dump that is no longer there. One of its ways
+ * begins with the tree, the other one with what that was made of.
+ */
 static void forget_dump(void)
 {
+	struct device_node *rtas = of_find_node_by_path("/rtas");
+	struct property *prop = rtas ? of_find_property(rtas, "ibm,kernel-dump", NULL) : NULL;
 	int node = fdt_path_offset(initial_boot_params, "/rtas");
 
+	if (prop)
+		of_remove_property(rtas, prop);
+	of_node_put(rtas);
 	if (node >= 0)
 		fdt_nop_property(initial_boot_params, node, "ibm,kernel-dump");
 }

@@ -4,6 +4,7 @@
 import re
 import shutil
 import subprocess
+import time
 
 from harness import host, story
 from harness.lab import RECORD, expect
@@ -87,6 +88,23 @@ def test_all_kinds(lab):
 
     (root / VMCORE).unlink()
     expect(_collect(lab, root, 0) == "nothing to collect\n", "no more of it")
+
+
+def test_interrupted(lab):
+    """Whoever stops it finds nothing half done, and the dump where it was."""
+    root = _root(lab, vmcore=b"x")
+    with (root / VMCORE).open("r+b") as file:
+        file.truncate(64 << 30)
+    with subprocess.Popen([lab.kernel.reader(), "collect", "--root", root], stderr=subprocess.PIPE,
+                          text=True) as proc:
+        deadline = time.monotonic() + 60
+        while not list(root.glob("var/crash/*/*")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        proc.terminate()
+        out = proc.stderr.read()
+    expect(proc.returncode == 2 and "interrupted" in out, "an end of its own", out)
+    expect(not list((root / "var/crash").iterdir()), "nothing left behind")
+    expect((root / VMCORE).exists() and not _released(root), "the dump to wait", out)
 
 
 def test_unreadable_dump(lab):

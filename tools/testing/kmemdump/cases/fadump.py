@@ -159,7 +159,8 @@ def _crash_with_places(lab, name, **kwargs):
 def test_places(lab):
     """All kinds of memory, byte for byte."""
     _, _, high = _crash_with_places(lab, "fadump-places")
-    expect(high > (2048 - 64) * MIB, "a page at the top of RAM", hex(high))
+    # The last 48 MiB are for pages that can be moved, and what was there first is below.
+    expect(high > (2048 - 128) * MIB, "a page at the top of RAM", hex(high))
 
 
 def test_one_cpu_and_1_gib(lab):
