@@ -202,28 +202,33 @@ def size(lab):
 
 
 def _fadump(lab, append):
-    """Crash a pseries guest, and save its dump to the disk: what was reserved, the bytes of
-    the dump, and the instructions from the panic until it is saved."""
+    """Crash a pseries guest, and save its dump to the disk: what was reserved, what is left to
+    movable pages, of that or apart from it, the bytes of the dump, and the instructions from the
+    panic until it is saved."""
     with lab.guest(area=None, append=append, cpus=1, memory_mib=2048, disk_mib=2200, icount=True,
                    timeout=900) as guest:
         reserved = int(guest.run("cat /sys/kernel/fadump/mem_reserved"))
+        movable = int(guest.run("grep CmaTotal /proc/meminfo").split()[1]) * 1024
         start = guest.qmp("query-replay")["icount"]
         guest.crash(timeout=900)
         guest.run("dmesg -n 1")
         size = int(guest.run("stat -c %s /proc/vmcore"))
         guest.run("dd if=/proc/vmcore of=/dev/vda bs=1M && sync", timeout=3600)
-        return reserved, size, guest.qmp("query-replay")["icount"] - start
+        return reserved, movable, size, guest.qmp("query-replay")["icount"] - start
 
 
 def fadump(lab):
     """Dumps through the firmware of IBM Power: FADump of all memory, and ours."""
     there = lab.other("ppc64le-fadump")
     rows = {"FADump": _fadump(there, "fadump=on"), "kmemdump": _fadump(there, "")}
-    say(f"{'2 GiB of RAM':15}{'reserved':>14}{'dump':>14}{'from panic to saved dump':>28}")
+    say(f"{'2 GiB of RAM':15}{'reserved':>14}{'movable only':>14}{'dump':>14}"
+        f"{'from panic to saved dump':>28}")
+    widths = (14, 14, 14, 28)
     for name, row in rows.items():
-        say(f"{name:15}" + "".join(f"{n:>{w},}" for n, w in zip(row, (14, 14, 28))))
-    say(f"{'ratio':15}" + "".join(f"{a / b:>{w}.1f}" for a, b, w in
-                                  zip(*rows.values(), (14, 14, 28))))
+        say(f"{name:15}" + "".join(f"{n:>{w},}" for n, w in zip(row, widths)))
+    ratios = [f"{a / b:.1f}" for a, b in zip(*rows.values())]
+    ratios[1] = ""
+    say(f"{'ratio':15}" + "".join(f"{text:>{w}}" for text, w in zip(ratios, widths)))
     say("in bytes, and in instructions (QEMU -icount)")
 
 
