@@ -159,8 +159,8 @@ def _crash_with_places(lab, name, **kwargs):
 def test_places(lab):
     """All kinds of memory, byte for byte."""
     _, _, high = _crash_with_places(lab, "fadump-places")
-    # The last 48 MiB are for pages that can be moved, and what was there first is below.
-    expect(high > (2048 - 128) * MIB, "a page at the top of RAM", hex(high))
+    expect(high > (2048 - 48 - 64) * MIB, "a page at the top of RAM, but for the place of SLOF",
+           hex(high))
 
 
 def test_one_cpu_and_1_gib(lab):
@@ -280,6 +280,34 @@ def test_crash_while_the_registration_changes(lab):
 
 # Offset in the head of the reservation, and what stands there between the two calls.
 STATE, CHANGING = 80, 1
+
+
+def _static(kernel, name):
+    """The physical address of a variable of the kernel."""
+    lines = subprocess.run(["nm", kernel.vmlinux], capture_output=True, text=True,
+                           check=True).stdout.splitlines()
+    [address] = [line.split()[0] for line in lines if line.split()[1:] in
+                 ([kind, name] for kind in "bBdD")]
+    return int(address, 16) & (1 << 60) - 1
+
+
+def test_crash_while_nothing_is_registered(lab):
+    """Between the two calls of a change: panic code makes the second one."""
+    there, guest = _guest(lab)
+    with guest:
+        base, _ = _reservation(guest)
+        places, _ = _places(guest)
+        _settle(guest)
+        guest.run("echo 0 > /sys/kernel/fadump_registered")
+        with guest.ram() as ram:
+            ram[base + STATE] = CHANGING
+            ram[_static(there.kernel, "changing")] = True
+        boot = _waits(guest.crash(timeout=300))
+        expect("are not there" not in boot and "no panic code has run" not in boot, "all of it",
+               boot[:3000])
+        dump = _save(lab, guest, "fadump-between")
+    _check_places(lab, dump, places)
+    expect("checksums verified" in lab.reader("check", dump), "whole regions")
 
 
 def test_end_while_the_registration_changes(lab):
