@@ -10,6 +10,10 @@
 #include <linux/mm.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
+#include <linux/swab.h>
+#include <linux/xxhash.h>
+
+#include <asm/kmemdump.h>
 
 #include "fadump.h"
 
@@ -172,6 +176,11 @@ static struct fadump_head *make_head(struct kunit *test)
 	return head;
 }
 
+static void seal_head(struct fadump_head *head)
+{
+	head->checksum = xxh64(head, offsetof(struct fadump_head, checksum), 0);
+}
+
 static struct fadump_slot *make_slot(struct kunit *test, struct fadump_head *head, unsigned int i,
 				     u64 seq)
 {
@@ -199,6 +208,7 @@ static void test_structure(struct kunit *test)
 	struct fadump_copies copies = {}, found;
 	struct fadump_structure *arg;
 	struct fadump_head area;
+	unsigned int i;
 	u32 len;
 
 	arg = kunit_kzalloc(test, sizeof(*arg), GFP_KERNEL);
@@ -214,6 +224,10 @@ static void test_structure(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, len, 40 + 5 * 40);
 	KUNIT_EXPECT_EQ(test, be32_to_cpu(arg->first_section), 40);
 	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, len), head->base);
+	/* No other types: mainline takes bytes of one of 0x100 for a command line. */
+	for (i = 0; i < 5; i++)
+		KUNIT_EXPECT_EQ(test, be16_to_cpu(arg->section[i].type),
+				i == 0 ? 1 : i == 1 ? 0x4b4d : 0x11);
 
 	/* Nothing was copied yet. */
 	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 3);
@@ -279,6 +293,70 @@ static void test_head(struct kunit *test)
 	*head = good;
 	head->state = FADUMP_CHANGING;
 	KUNIT_EXPECT_NULL(test, fadump_head_check(head, head->base));
+}
+
+/* Whoever wrote it can make a checksum, too. */
+static void test_bad_heads(struct kunit *test)
+{
+	struct fadump_head *head = make_head(test);
+	const u64 base = head->base, copies = head->copies;
+	const char *text = "contradicts itself";
+	const struct {
+		size_t at;
+		u64 value;
+	} bad[] = {
+#define MEMBER(name)	offsetof(struct fadump_head, name)
+		{ MEMBER(base), base + PAGE_SIZE },
+		{ MEMBER(size), FADUMP_MAX_SIZE + PAGE_SIZE },
+		{ MEMBER(size), TEST_SIZE + 1 },
+		{ MEMBER(size), head->slot_size - PAGE_SIZE },
+		{ MEMBER(size), copies - PAGE_SIZE },
+		{ MEMBER(size), -base },
+		{ MEMBER(low_top), SZ_64M + 1 },
+		{ MEMBER(slot_size), 0 },
+		{ MEMBER(slot_size), head->slot_size + 1 },
+		{ MEMBER(slot_size), TEST_SIZE + PAGE_SIZE },
+		{ MEMBER(slot_size), -PAGE_SIZE },
+		{ MEMBER(slots), 0 },
+		{ MEMBER(slots), 2 * PAGE_SIZE },
+		{ MEMBER(cpus), head->cpus + PAGE_SIZE },
+		{ MEMBER(copies), head->cpus },
+		{ MEMBER(copies), copies + 1 },
+		{ MEMBER(copies), TEST_SIZE + PAGE_SIZE },
+#undef MEMBER
+	};
+	struct fadump_head good;
+	unsigned int i;
+
+	KUNIT_EXPECT_STREQ(test, fadump_head_check(head, base + PAGE_SIZE), text);
+	good = *head;
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		const char *why;
+
+		*head = good;
+		*(u64 *)((void *)head + bad[i].at) = bad[i].value;
+		seal_head(head);
+		why = fadump_head_check(head, base);
+		KUNIT_EXPECT_TRUE_MSG(test, why && !strcmp(why, text), "head %u: %s", i, why);
+	}
+
+	*head = good;
+	head->page_shift = PAGE_SHIFT + 1;
+	seal_head(head);
+	KUNIT_EXPECT_STREQ(test, fadump_head_check(head, base),
+			   "of a kernel with another page size");
+	*head = good;
+	head->version = FADUMP_VERSION + 1;
+	seal_head(head);
+	text = "of another version, or of a kernel of the other byte order";
+	KUNIT_EXPECT_STREQ(test, fadump_head_check(head, base), text);
+	head->version = swab32(FADUMP_VERSION);
+	KUNIT_EXPECT_STREQ(test, fadump_head_check(head, base), text);
+	*head = good;
+	head->low_top += PAGE_SIZE;
+	KUNIT_EXPECT_STREQ(test, fadump_head_check(head, base), "damaged");
+	head->magic[0]++;
+	KUNIT_EXPECT_STREQ(test, fadump_head_check(head, base), "there is none");
 }
 
 /* What a CPU takes in the register save area of QEMU's pseries machine. */
@@ -407,6 +485,198 @@ static void test_bad_loads(struct kunit *test)
 	}
 }
 
+/* What the backend does with the answers of the firmware */
+
+/* The most that one change makes, and more. */
+#define MAX_CALLS	10
+
+static struct {
+	char			what;		/* 'r'egister, 'u'nregister, 'i'nvalidate */
+	int			answer;
+	const void		*copies;
+	enum fadump_state	state;		/* what the head says meanwhile */
+} calls[MAX_CALLS];
+static unsigned int nr_answers, nr_backend_calls;
+
+static int answer(char what, const void *copies)
+{
+	unsigned int i = nr_backend_calls++;
+
+	if (i >= MAX_CALLS)
+		return -EIO;
+	calls[i].what = what;
+	calls[i].copies = copies;
+	calls[i].state = fadump.head->state;
+	return i < nr_answers ? calls[i].answer : 0;
+}
+
+static int double_register(const struct fadump_head *head, const struct fadump_copies *copies)
+{
+	return answer('r', copies);
+}
+
+static int double_unregister(void)
+{
+	return answer('u', NULL);
+}
+
+static int double_invalidate(void)
+{
+	return answer('i', NULL);
+}
+
+static const struct fadump_firmware backend_double = {
+	.register_dump		= double_register,
+	.register_at_panic	= double_register,
+	.unregister_dump	= double_unregister,
+	.invalidate		= double_invalidate,
+};
+
+/* Firmware answers that, and then always 0. */
+#define SCRIPT(...)							\
+do {									\
+	const int script[] = { __VA_ARGS__ };				\
+	unsigned int i;							\
+									\
+	memset(calls, 0, sizeof(calls));				\
+	for (i = 0; i < ARRAY_SIZE(script); i++)			\
+		calls[i].answer = script[i];				\
+	nr_answers = ARRAY_SIZE(script);				\
+	nr_backend_calls = 0;						\
+} while (0)
+
+/* Which calls there were, in order. */
+static void check_calls(struct kunit *test, int line, const char *want)
+{
+	char got[MAX_CALLS + 1] = "";
+	unsigned int i;
+
+	for (i = 0; i < min(nr_backend_calls, MAX_CALLS); i++)
+		got[i] = calls[i].what;
+	KUNIT_EXPECT_TRUE_MSG(test, !strcmp(got, want), "line %d: calls %s, not %s", line, got, want);
+}
+
+static void check_state(struct kunit *test, int line, bool registered)
+{
+	KUNIT_EXPECT_TRUE_MSG(test, fadump.registered == registered, "line %d", line);
+	KUNIT_EXPECT_TRUE_MSG(test, fadump.head->state ==
+			      (registered ? FADUMP_REGISTERED : FADUMP_IDLE), "line %d: %u", line,
+			      fadump.head->state);
+}
+
+#define CHECK(calls, registered)					\
+do {									\
+	check_calls(test, __LINE__, calls);				\
+	check_state(test, __LINE__, registered);			\
+} while (0)
+
+static void try_unregistered(struct kunit *test)
+{
+	SCRIPT(0);
+	KUNIT_EXPECT_EQ(test, fadump_register(), 0);
+	CHECK("r", true);
+	KUNIT_EXPECT_EQ(test, calls[0].state, FADUMP_CHANGING);
+	SCRIPT(0);
+	KUNIT_EXPECT_EQ(test, fadump_unregister(), 0);
+	CHECK("u", false);
+	/* There is nothing to take back. */
+	SCRIPT(0);
+	KUNIT_EXPECT_EQ(test, fadump_unregister(), 0);
+	CHECK("", false);
+
+	SCRIPT(-EIO);
+	KUNIT_EXPECT_EQ(test, fadump_register(), -EIO);
+	CHECK("r", false);
+
+	/* One of the last kernel. */
+	SCRIPT(-EEXIST, -EIO);
+	KUNIT_EXPECT_EQ(test, fadump_register(), -EEXIST);
+	CHECK("ru", false);
+	SCRIPT(-EEXIST, 0, 0);
+	KUNIT_EXPECT_EQ(test, fadump_register(), 0);
+	CHECK("rur", true);
+	KUNIT_EXPECT_PTR_EQ(test, calls[2].copies, calls[0].copies);
+	SCRIPT(0);
+	KUNIT_EXPECT_EQ(test, fadump_unregister(), 0);
+
+	/* A dump of nothing; but one that waits must stay. */
+	fadump.waiting = true;
+	SCRIPT(-EBUSY);
+	KUNIT_EXPECT_EQ(test, fadump_register(), -EBUSY);
+	CHECK("r", false);
+	fadump.waiting = false;
+	SCRIPT(-EBUSY, -EIO);
+	KUNIT_EXPECT_EQ(test, fadump_register(), -EBUSY);
+	CHECK("ri", false);
+	SCRIPT(-EBUSY, 0, 0);
+	KUNIT_EXPECT_EQ(test, fadump_register(), 0);
+	CHECK("rir", true);
+}
+
+static void try_registered(struct kunit *test)
+{
+	const void *old = calls[2].copies, *new;
+
+	/* The new set is not the place of the old one, which panic code may be reading. */
+	SCRIPT(0, 0);
+	KUNIT_EXPECT_EQ(test, fadump_register(), 0);
+	CHECK("ur", true);
+	KUNIT_EXPECT_EQ(test, calls[0].state, FADUMP_CHANGING);
+	KUNIT_EXPECT_EQ(test, calls[1].state, FADUMP_CHANGING);
+	new = calls[1].copies;
+	KUNIT_EXPECT_PTR_NE(test, new, old);
+
+	/* Not given back: what is registered stays, so the next set takes the other place. */
+	SCRIPT(-EIO);
+	KUNIT_EXPECT_EQ(test, fadump_register(), -EIO);
+	CHECK("u", true);
+	SCRIPT(0, 0);
+	KUNIT_EXPECT_EQ(test, fadump_register(), 0);
+	CHECK("ur", true);
+	KUNIT_EXPECT_PTR_EQ(test, calls[1].copies, old);
+
+	/* Not taken: the one before it is registered again, and stays. */
+	SCRIPT(0, -EINVAL, 0);
+	KUNIT_EXPECT_EQ(test, fadump_register(), -EINVAL);
+	CHECK("urr", true);
+	KUNIT_EXPECT_PTR_EQ(test, calls[1].copies, new);
+	KUNIT_EXPECT_PTR_EQ(test, calls[2].copies, old);
+	SCRIPT(0, 0);
+	KUNIT_EXPECT_EQ(test, fadump_register(), 0);
+	KUNIT_EXPECT_PTR_EQ(test, calls[1].copies, new);
+
+	/* The administrator's wish, which firmware does not follow. */
+	SCRIPT(-EIO);
+	KUNIT_EXPECT_EQ(test, fadump_unregister(), -EIO);
+	CHECK("u", true);
+
+	/* Neither is taken. */
+	SCRIPT(0, -EINVAL, -EIO);
+	KUNIT_EXPECT_EQ(test, fadump_register(), -EINVAL);
+	CHECK("urr", false);
+	SCRIPT(0);
+	KUNIT_EXPECT_EQ(test, fadump_unregister(), 0);
+	CHECK("", false);
+}
+
+static void test_reactions(struct kunit *test)
+{
+	const struct fadump_firmware *firmware = fadump.firmware;
+	struct fadump_head *head = make_head(test);
+
+	if (kmemdump_fadump_in_charge())
+		kunit_skip(test, "firmware is in use");
+	/* Nothing that ends the test may be in here. */
+	mutex_lock(&fadump.lock);
+	fadump.firmware = &backend_double;
+	fadump.head = head;
+	try_unregistered(test);
+	try_registered(test);
+	fadump.head = NULL;
+	fadump.firmware = firmware;
+	mutex_unlock(&fadump.lock);
+}
+
 /* Registers */
 
 struct area {
@@ -477,11 +747,13 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_structure),
 	KUNIT_CASE(test_structure_of_others),
 	KUNIT_CASE(test_head),
+	KUNIT_CASE(test_bad_heads),
 	KUNIT_CASE(test_sizes),
 	KUNIT_CASE(test_slots),
 	KUNIT_CASE(test_damaged_slots),
 	KUNIT_CASE(test_bad_notes),
 	KUNIT_CASE(test_bad_loads),
+	KUNIT_CASE(test_reactions),
 	KUNIT_CASE(test_registers),
 	{}
 };
