@@ -122,12 +122,17 @@ def test_makedumpfile(lab):
                "read error" not in out, "stock crash to open it", out[-3000:])
 
 
+def _low_top(guest):
+    return int(re.search(r"overwrites what is below (\d+) MiB", guest.text)[1]) * MIB
+
+
 def _places(guest):
-    """What the module registered where: name -> hash."""
+    """What the module registered where: name -> hash; and the lowest and the highest page."""
     out = guest.run("insmod kmemdump_places.ko; dmesg | grep kmemdump_places")
     low, high = (int(a, 16) for a in re.search(r"lowest page (\S+), highest (\S+)", out).groups())
-    expect(low < 64 * MIB, "a page below 64 MiB", out)
-    return dict(re.findall(r"place (\w+) ([0-9a-f]{16})", out)), high
+    expect(low < 64 * MIB and low < _low_top(guest),
+           "a page below 64 MiB, and where the reboot overwrites it", out)
+    return dict(re.findall(r"place (\w+) ([0-9a-f]{16})", out)), low, high
 
 
 def _hash(data):
@@ -148,7 +153,7 @@ def _check_places(lab, dump, places):
 def _crash_with_places(lab, name, **kwargs):
     _, guest = _guest(lab, **kwargs)
     with guest:
-        places, high = _places(guest)
+        places, _, high = _places(guest)
         _settle(guest)
         boot = _waits(guest.crash(timeout=300))
         dump = _save(lab, guest, name)
@@ -169,7 +174,7 @@ def test_one_cpu_and_1_gib(lab):
 
 def test_four_cpus_and_4_gib(lab):
     dump, _, high = _crash_with_places(lab, "fadump-large", cpus=4, memory_mib=4096)
-    expect(high > 2048 * MIB, "a page above 2 GiB", hex(high))
+    expect(high > (4096 - 64) * MIB, "a page at the top of RAM", hex(high))
     readelf = subprocess.run(["readelf", "-n", dump], capture_output=True, text=True).stdout
     expect(readelf.count("NT_PRSTATUS") == 4, "registers of four CPUs", readelf)
 
@@ -213,7 +218,7 @@ def test_hands_off(lab):
     """No panic: other CPUs hang with interrupts off, and firmware ends the system."""
     there, guest = _guest(lab)
     with guest:
-        places, _ = _places(guest)
+        places, _, _ = _places(guest)
         guest.run("insmod kmemdump_test.ko")
         _settle(guest)
         start = len(guest.text)
@@ -257,7 +262,7 @@ def test_changes(lab):
     _, guest = _guest(lab)
     with guest:
         guest.run("insmod kmemdump_test.ko; sleep 3; rmmod kmemdump_test")
-        places, _ = _places(guest)
+        places, _, _ = _places(guest)
         _settle(guest)
         _waits(guest.crash(timeout=300))
         dump = _save(lab, guest, "fadump-changes")
@@ -296,7 +301,7 @@ def test_crash_while_nothing_is_registered(lab):
     there, guest = _guest(lab)
     with guest:
         base, _ = _reservation(guest)
-        places, _ = _places(guest)
+        places, _, _ = _places(guest)
         _settle(guest)
         guest.run("echo 0 > /sys/kernel/fadump_registered")
         with guest.ram() as ram:
@@ -552,7 +557,7 @@ def test_crash_in_boot(lab):
         expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "registered as ever")
 
         guest.run("insmod kmemdump_test.ko")
-        places, _ = _places(guest)
+        places, _, _ = _places(guest)
         _settle(guest)
         guest.send("echo c > /proc/sysrq-trigger")
         guest.wait_held(300)
@@ -612,7 +617,7 @@ def test_another_kernel(lab):
     files = {"/bin/kmemdump": there.kernel.guest_reader()}
     _, guest = _guest(lab, files=files)
     with guest:
-        places, _ = _places(guest)
+        places, _, _ = _places(guest)
         _settle(guest)
         first = guest.run("uname -r").strip()
         boot = _waits(_crash_into(guest, other.vmlinux))
