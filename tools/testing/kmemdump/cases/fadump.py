@@ -11,6 +11,7 @@ import subprocess
 import time
 
 from harness import host, story
+from harness.elfcore import ElfCore, Symbols
 from harness.lab import expect
 
 BOARD = "ppc64le-fadump"
@@ -18,6 +19,9 @@ PANIC = "Kernel panic - not syncing: sysrq triggered crash"
 FILES = "/sys/kernel/fadump"
 PAGE = 1 << 16
 MIB = 1 << 20
+# Of the registers in a note: the stack pointer, and the address of the next instruction.
+SP, NIP = 1, 32
+STACK = 1 << 15
 
 
 def _guest(lab, append="", board=BOARD, **kwargs):
@@ -214,15 +218,23 @@ def test_hash_mmu(lab):
     _crash_with_places(lab, "fadump-hash", append="disable_radix")
 
 
+def _rtas(guest):
+    """Where the code of firmware is that the kernel calls."""
+    return [int(guest.run(f"hexdump -v -e '1/1 \"%02x\"' /proc/device-tree/rtas/{name}; echo"), 16)
+            for name in ("linux,rtas-base", "rtas-size")]
+
+
 def test_hands_off(lab):
     """No panic: other CPUs hang with interrupts off, and firmware ends the system."""
     there, guest = _guest(lab)
     with guest:
         places, _, _ = _places(guest)
-        guest.run("insmod kmemdump_test.ko")
+        guest.run("insmod kmemdump_test.ko; insmod kmemdump_crash.ko")
+        functions = Symbols(guest.run("grep kmemdump_crash /proc/kallsyms"))
+        rtas, rtas_size = _rtas(guest)
         _settle(guest)
         start = len(guest.text)
-        guest.send("insmod kmemdump_crash.ko mode=firmware")
+        guest.send("echo firmware > /sys/module/kmemdump_crash/parameters/crash")
         guest._wait_boot(start, 300)
         boot = guest.text[start:]
         expect("Kernel panic" not in boot, "no panic", boot[:3000])
@@ -230,8 +242,18 @@ def test_hands_off(lab):
         dump = _save(lab, guest, "fadump-hands-off")
     _check_places(lab, dump, places)
     expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
-    readelf = subprocess.run(["readelf", "-n", dump], capture_output=True, text=True).stdout
-    expect(readelf.count("NT_PRSTATUS") == 2, "what firmware saved of both CPUs", readelf)
+
+    # One CPU is in firmware, which runs in real mode and with the kernel's stack. The other
+    # one hangs where it was told to.
+    cpus = ElfCore(dump.read_bytes()).ppc64_cpus
+    shown = str([(hex(regs[NIP]), hex(regs[SP])) for _, regs in cpus])
+    expect(len(cpus) == 2, "what firmware saved of both CPUs", shown)
+    in_rtas = [regs for _, regs in cpus if rtas <= regs[NIP] < rtas + rtas_size]
+    hang = [regs for _, regs in cpus if functions.name(regs[NIP]) in ("hang", "hang_cpu")]
+    expect(len(in_rtas) == 1 and len(hang) == 1, "one in RTAS, one in hang()", shown)
+    expect(all(regs[SP] >> 60 == 0xc and regs[SP] % 16 == 0 for _, regs in cpus) and
+           cpus[0][1][SP] // STACK != cpus[1][1][SP] // STACK, "two stacks", shown)
+
     expect("firmware ends the system" in lab.reader("log", dump), "the log")
     out = host.crash(there.kernel.vmlinux, dump, ("log",), "--minimal", debian="ppc64el")
     expect("firmware ends the system" in out, "stock crash to show the log", out[-3000:])

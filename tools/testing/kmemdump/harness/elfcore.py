@@ -55,12 +55,20 @@ class ElfCore:
         [text] = [desc for name, _, desc in self.notes if name == "VMCOREINFO"]
         return dict(line.split("=", 1) for line in text.decode().rstrip("\0").splitlines())
 
+    def _cpus(self, words):
+        return [(struct.unpack_from("<i", desc, PR_PID)[0],
+                 struct.unpack_from(f"<{words}Q", desc, PR_REG))
+                for name, kind, desc in self.notes if (name, kind) == ("CORE", NT_PRSTATUS)]
+
     @property
     def arm64_cpus(self):
         """(PID, registers) of each CPU: x0 to x30, sp, pc, pstate."""
-        return [(struct.unpack_from("<i", desc, PR_PID)[0],
-                 struct.unpack_from("<34Q", desc, PR_REG))
-                for name, kind, desc in self.notes if (name, kind) == ("CORE", NT_PRSTATUS)]
+        return self._cpus(34)
+
+    @property
+    def ppc64_cpus(self):
+        """(PID, registers) of each CPU: r0 to r31, nip, msr and others."""
+        return self._cpus(48)
 
 
 class Symbols:
