@@ -5,6 +5,7 @@ The board runs all CPUs in one thread of QEMU: in several, QEMU 11.1 may lock up
 them resets another one while a third flushes TLBs, as in a storm."""
 
 import hashlib
+import json
 import re
 import struct
 import subprocess
@@ -146,8 +147,8 @@ def _hash(data):
     return f"{total:016x}"
 
 
-def _check_places(lab, dump, places):
-    expect(len(places) == 6, "six places", str(places))
+def _check_places(lab, dump, places, number=6):
+    expect(len(places) == number, f"{number} places", str(places))
     for name, want in places.items():
         raw = subprocess.run([lab.reader_path, "show", "-r", dump, name], capture_output=True)
         expect(raw.returncode == 0 and _hash(raw.stdout) == want, f"the bytes of {name}",
@@ -370,8 +371,56 @@ def test_unsaved_dump_survives(lab):
         _release(guest)
 
 
+# In struct fadump_copies: where the copies start, and how they follow.
+COPY, COPY_SIZE = 16, 24
+
+
+def _copy(ram, copies, start, size):
+    """Where in RAM the copy stands that starts there."""
+    [nr] = struct.unpack_from("<I", ram, copies)
+    places = [copies + COPY + i * COPY_SIZE for i in range(nr)]
+    found = [struct.unpack_from("<QQ", ram, place) for place in places]
+    expect((start, size) in found, f"a copy of {start:#x} alone", str(found))
+    return places[found.index((start, size))]
+
+
+def _states(lab, dump, status):
+    """Region -> what the check, which ends with @status, says of it."""
+    regions = json.loads(lab.reader("check", "--json", dump, status=status))["regions"]
+    return {region["name"]: region["state"] for region in regions}
+
+
+def test_failed_copy(lab):
+    """Firmware can't copy a part: what is in there is missing by name, all else is good."""
+    there, guest = _guest(lab)
+    kernel = there.kernel
+    with guest:
+        places, low, _ = _places(guest)
+        _settle(guest)
+        # Have firmware told of memory that does not exist, and only firmware.
+        with guest.ram() as ram:
+            wanted = _copy(ram, _static(kernel, "wanted"), low, PAGE)
+            struct.pack_into("<Q", ram, wanted, 1 << 40)
+        guest.run("echo 1 > /sys/kernel/fadump_registered")
+        with guest.ram() as ram:
+            [told] = struct.unpack_from("<Q", ram, _static(kernel, "told"))
+            told = _copy(ram, told & (1 << 60) - 1, 1 << 40, PAGE)
+            struct.pack_into("<Q", ram, told, low)
+        boot = _waits(guest.crash(timeout=300))
+        expect("firmware failed to copy 1 parts" in guest.text and
+               f"{PAGE >> 10} KiB of it are not there" in boot, "a clear word", boot[:3000])
+        dump = _save(lab, guest, "fadump-failed-copy")
+    expect("region low: missing" in lab.reader("check", dump, status=1), "its name")
+    states = _states(lab, dump, 1)
+    expect(states.pop("low") == "missing" and set(states.values()) == {"ok"}, "only that one",
+           str(states))
+    del places["low"]
+    _check_places(lab, dump, places, 5)
+
+
 # Offsets in the head and in a slot of the reservation.
-SLOT_SIZE, SLOTS, SEQ = 40, 48, 8
+SLOT_SIZE, SLOTS = 40, 48
+SLOT, SEQ, NR_LOADS, NOTES_SIZE, LOAD_SIZE = 48, 8, 20, 24, 32
 
 
 def _slots(ram, base):
