@@ -529,12 +529,13 @@ def test_before_registration(lab):
 
 def test_mainline(lab):
     """With fadump=on mainline has the service, and its dump of all memory has the regions."""
-    _, guest = _guest(lab, append="fadump=on", memory_mib=1024, disk_mib=1200)
+    there, guest = _guest(lab, append="fadump=on", memory_mib=1024, disk_mib=1200)
     with guest:
         expect("rtas fadump: Registration is successful!" in guest.text, "mainline registered",
                guest.text[:3000])
         expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "the file says so")
         guest.run("insmod kmemdump_test.ko")
+        listing = there.listing(guest)
         console = guest.crash(timeout=300)
         expect("fadump: Firmware-assisted dump is active" in console and
                "a dump waits" not in console, "a dump of mainline", console[-3000:])
@@ -543,6 +544,7 @@ def test_mainline(lab):
         dump = guest.fetch_file("/proc/vmcore", lab.dumps / "fadump-mainline")
         guest.run("echo 1 > /sys/kernel/fadump_release_mem")
         guest.run("echo 1 > /sys/kernel/fadump_registered")
+    lab.expect_listing(dump, listing)
     expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
     dump.unlink()
 

@@ -25,17 +25,7 @@ def _fill(guest):
 
 def _check(lab, dump, listing):
     """The reader finds in @dump what debugfs listed before the crash."""
-    info = json.loads(lab.reader("list", "--json", dump))
-    regions = {r["name"]: r for r in info["regions"]}
-    for name, row in listing.items():
-        expect(name in regions, f"region {name}", str(sorted(regions)))
-        found = regions[name]
-        want = dict(zip(("id", "class", "size", "segments", "owner"), row))
-        shown = {key: str(found[key]) for key in want}
-        expect(shown == want and found["state"] == "ok", f"{name} as debugfs had it: {want}",
-               str(found))
-    expect(len(regions) == len(listing), "no other regions", str(sorted(regions)))
-
+    lab.expect_listing(dump, listing)
     for name, text in (("my_critical_data", story.TEXT), ("odd", "odd place"),
                        ("annotated", "annotated in a module"),
                        ("dynamic_percpu@1", "dynamic of CPU 1"),

@@ -2,6 +2,7 @@
 """What the cases work with: a built kernel, modules, guests that crash, the reader."""
 
 import copy
+import json
 import shutil
 import subprocess
 from functools import cached_property
@@ -85,6 +86,19 @@ class Lab:
         """The regions in debugfs: name -> the columns before it."""
         rows = guest.run("cat /sys/kernel/debug/kmemdump/regions").splitlines()[1:]
         return {row.rsplit("\t", 1)[1]: row.split("\t")[:-1] for row in rows}
+
+    def expect_listing(self, dump, listing):
+        """The reader finds in a dump of all memory what listing() was before the crash."""
+        info = json.loads(self.reader("list", "--json", dump))
+        regions = {r["name"]: r for r in info["regions"]}
+        for name, row in listing.items():
+            expect(name in regions, f"region {name}", str(sorted(regions)))
+            found = regions[name]
+            want = dict(zip(("id", "class", "size", "segments", "owner"), row))
+            shown = {key: str(found[key]) for key in want}
+            expect(shown == want and found["state"] == "ok", f"{name} as debugfs had it: {want}",
+                   str(found))
+        expect(len(regions) == len(listing), "no other regions", str(sorted(regions)))
 
     def crash_in(self, name, mode, area="0x400000", append="", options="", **kwargs):
         """Boot, crash in the way of @mode of the crash module; dump and console text."""
