@@ -557,21 +557,13 @@ def test_owners(lab):
         ours = there.kernel.board.append
 
         # A restart out of order leaves our registration; mainline has its own in the end.
-        _set_append(guest, both)
-        start = len(guest.text)
-        guest.send("echo b > /proc/sysrq-trigger")
-        guest._wait_boot(start, 300)
-        boot = guest.text[start:]
+        boot = _restart(guest, "echo b > /proc/sysrq-trigger", both)
         expect("rtas fadump: Registration is successful!" in boot and "Already" not in boot,
                "mainline registered anew", boot[:3000])
 
         # The other way round.
-        _set_append(guest, ours)
-        start = len(guest.text)
-        guest.send("echo b > /proc/sysrq-trigger")
-        guest._wait_boot(start, 300)
-        expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "ours registered",
-               guest.text[start:])
+        boot = _restart(guest, "echo b > /proc/sysrq-trigger", ours)
+        expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "ours registered", boot)
 
         # Our dump waits where mainline is asked for.
         guest.run("insmod kmemdump_test.ko")
@@ -589,6 +581,50 @@ def test_owners(lab):
         expect("rtas fadump: Registration is successful!" in guest.text[start:], "mainline's turn",
                guest.text[start:][:3000])
     expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
+
+
+def _restart(guest, command, append):
+    """Restart with another command line; the console's text of all that."""
+    _set_append(guest, append)
+    start = len(guest.text)
+    guest.send(command)
+    guest._wait_boot(start, 300)
+    return guest.text[start:]
+
+
+def test_dump_of_mainline_waits(lab):
+    """Where a dump of mainline waits, ours stays out, and no memory is freed twice."""
+    there, guest = _guest(lab, append="fadump=on", memory_mib=1024)
+    ours = there.kernel.board.append
+    with guest:
+        boot = _restart(guest, "echo c > /proc/sysrq-trigger", ours)
+        expect("fadump: Firmware-assisted dump is active" in boot and
+               "a dump of somebody else waits" in boot, "a clear word", boot[:5000])
+        expect(guest.run("cat /sys/kernel/fadump_enabled") == "0\n", "ours is off")
+        before = guest.run("free")
+        start = len(guest.text)
+        guest.run("echo 1 > /sys/kernel/fadump_release_mem")
+        # Whoever frees what was never reserved is found out when it is handed out.
+        guest.run("dd if=/dev/zero of=/tmp/all bs=1M count=400 && rm /tmp/all")
+        after = guest.run("free")
+        said = guest.text[start:] + guest.run("dmesg")
+        expect(not re.search(r"Bad page|BUG|WARNING: CPU|Oops", said), "no complaint", said[-3000:])
+        expect(re.search(r"Mem:\s+\d+", before)[0] == re.search(r"Mem:\s+\d+", after)[0],
+               "as much memory as before", before + after)
+        boot = _restart(guest, "reboot -f", ours)
+        expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "ours registered", boot)
+
+
+def test_left_registration(lab):
+    """A kernel that asks for no dumps has none, though the last one left a registration."""
+    there, guest = _guest(lab)
+    with guest:
+        _restart(guest, "echo b > /proc/sysrq-trigger",
+                 there.kernel.board.append.replace("kmemdump.fadump=on", ""))
+        expect(guest.run("cat /sys/kernel/fadump_enabled") == "0\n", "it is off")
+        console = guest.crash(timeout=300)
+        expect("a dump" not in console and "dump is active" not in console, "no dump", console)
+        expect(guest.run("ls /proc/vmcore 2>/dev/null", check=False) == "", "no /proc/vmcore")
 
 
 def _next_boot(guest, append):
