@@ -445,8 +445,18 @@ def _flip(at):
     return change
 
 
+def _truncate(at):
+    """The second half of the table in that slot was never written."""
+    def change(ram):
+        [nr_loads] = struct.unpack_from("<I", ram, at + NR_LOADS)
+        [notes_size] = struct.unpack_from("<Q", ram, at + NOTES_SIZE)
+        size = SLOT + nr_loads * LOAD_SIZE + notes_size
+        ram[at + size // 2:at + size] = bytes(size - size // 2)
+    return change
+
+
 def test_damaged_table(lab):
-    """Bits flip in what the next kernel reads."""
+    """Bits flip in what the next kernel reads, and a part of it is lost."""
     _, guest = _guest(lab)
     with guest:
         base, _ = _reservation(guest)
@@ -462,7 +472,7 @@ def test_damaged_table(lab):
         dump = _save(lab, guest, "fadump-damaged")
         expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
 
-        boot = _reboot_with(guest, _flip(older + 100))
+        boot = _reboot_with(guest, _truncate(older))
         expect("both copies of its table are damaged" in boot, "a clear word", boot[:3000])
         boot = _reboot_with(guest, _flip(base + 30))
         expect("its head is damaged" in boot, "a clear word", boot[:3000])
