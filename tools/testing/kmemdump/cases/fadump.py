@@ -498,13 +498,42 @@ def test_no_room(lab):
 
 
 def test_size(lab):
-    _, guest = _guest(lab, append="kmemdump.fadump=on,24M")
+    there, guest = _guest(lab, append="kmemdump.fadump=on,24M")
     with guest:
         expect(_reservation(guest)[1] == 24 * MIB, "the size that was asked for")
         expect(guest.run(f"cat {FILES}/mem_reserved") == f"{24 * MIB}\n", "it in sysfs")
     _, guest = _guest(lab, append="kmemdump.fadump=on,1M")
     with guest:
         expect("1 MiB are too few" in guest.text, "a reason", guest.text[:3000])
+        least = re.search(r"it takes (\d+) MiB at least", guest.text)[1]
+
+    # What is low has no room then, and what is not low needs none.
+    _, guest = _guest(lab, append=f"kmemdump.fadump=on,{least}M")
+    with guest:
+        places, _, _ = _places(guest)
+        _settle(guest)
+        rows = [row.split("\t") for row in
+                guest.run("cat /sys/kernel/debug/kmemdump/not_carried").splitlines()[1:]]
+        expect(rows and all(row[0] == "fadump" and row[3] == "no room" for row in rows),
+               "regions that it has no room for", str(rows))
+        refused = {row[2] for row in rows}
+        carried = set(there.listing(guest)) - refused
+        _waits(guest.crash(timeout=300))
+        dump = _save(lab, guest, "fadump-least")
+    states = _states(lab, dump, 0)
+    expect(carried <= set(states) and not refused & set(states), "all but those in the dump",
+           str(states))
+    expect(set(states.values()) == {"ok"}, "what is in it good", str(states))
+    left = {name: value for name, value in places.items() if name in carried}
+    _check_places(lab, dump, left, len(left))
+
+
+def test_parameter(lab):
+    _, guest = _guest(lab, append="kmemdump.fadump=nonsense")
+    with guest:
+        expect("kmemdump.fadump=nonsense: neither on nor off" in guest.text, "a warning",
+               guest.text[:3000])
+        expect(guest.run("cat /sys/kernel/fadump_enabled") == "0\n", "it is off")
 
 
 def test_files(lab):
