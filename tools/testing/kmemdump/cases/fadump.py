@@ -71,6 +71,11 @@ def _free_kib(guest):
     return int(re.search(r"Mem:\s+(\d+)", guest.run("free"))[1])
 
 
+def _expect_refused(guest, file, text, error):
+    out = guest.run(f"echo '{text}' > {FILES}/{file}", check=False)
+    expect(error in out, f"{error!r} for {text!r} in {file}", out)
+
+
 def test_story(lab):
     """Registered, crashed, saved, found, opened, released; and once more."""
     there = lab.other(BOARD)
@@ -84,12 +89,19 @@ def test_story(lab):
             boot = _waits(guest.crash(timeout=300))
             expect("are not there" not in boot, "all of it", boot)
             expect(guest.run("cat /sys/kernel/fadump_registered") == "0\n", "not registered")
-            guest.run("echo 1 > /sys/kernel/fadump_registered 2>/dev/null && exit 1 || true")
+            kept = int(re.search(r"kept for it: (\d+) KiB, and", boot)[1])
+            expect(_free_kib(guest) == total - kept, "all other memory",
+                   f"{kept} KiB of {total} are kept: {guest.run('free')}")
+            for text in ("0", "1"):
+                _expect_refused(guest, "registered", text, "Operation not permitted")
+            for text in ("0", "2", "x"):
+                _expect_refused(guest, "release_mem", text, "Invalid argument")
             expect("22 of 22 whole" in guest.run("kmemdump check /proc/vmcore"), "it read in place")
             out = guest.run("kmemdump collect")
             expect(re.search(r"^/proc/vmcore: saved in /var/crash/\d{14}$", out, re.M), "it saved", out)
             expect(guest.run("ls /proc/vmcore 2>/dev/null", check=False) == "", "no /proc/vmcore")
             expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "registered anew")
+            _expect_refused(guest, "release_mem", "1", "Operation not permitted")
             expect(guest.run("kmemdump collect") == "nothing to collect\n", "no more of it")
             shown = guest.run("kmemdump show /var/crash/*/vmcore my_critical_data")
             expect(shown == story.TEXT + "\n", "the text, in the guest", shown)
@@ -492,9 +504,9 @@ def test_no_room(lab):
     _, guest = _guest(lab, memory_mib=512)
     with guest:
         expect("there is no room for a reservation" in guest.text, "a reason", guest.text[:3000])
-        out = guest.run(f"cat {FILES}/registered {FILES}/mem_reserved; "
-                        f"echo 1 > {FILES}/registered", check=False)
-        expect(out.startswith("0\n0\n") and "No such device" in out, "an error", out)
+        out = guest.run(f"cat {FILES}/registered {FILES}/mem_reserved")
+        expect(out == "0\n0\n", "nothing registered, nothing reserved", out)
+        _expect_refused(guest, "registered", "1", "No such device")
 
 
 def test_size(lab):
@@ -548,9 +560,8 @@ def test_files(lab):
                "the place of SLOF for movable pages")
         guest.run("echo 0 > /sys/kernel/fadump_registered")
         expect(guest.run("cat /sys/kernel/fadump_registered") == "0\n", "unregistered")
-        for text in ("2", "x"):
-            out = guest.run(f"echo {text} > {FILES}/registered", check=False)
-            expect("Invalid argument" in out, "EINVAL", out)
+        for text in ("2", "-1", "x", ""):
+            _expect_refused(guest, "registered", text, "Invalid argument")
         expect("release_mem" not in guest.run(f"ls {FILES}"), "nothing to release")
 
         # Nobody has it: the firmware does not know of a dump.
