@@ -292,6 +292,27 @@ def test_storm(lab):
             guest.run("echo 1 > /sys/kernel/fadump_registered")
 
 
+def test_rate(lab):
+    """However fast regions move, firmware is told once a second, each time in two calls."""
+    _, guest = _guest(lab)
+    tracing = "/sys/kernel/debug/tracing"
+    with guest:
+        guest.run(f"cd {tracing}/events/powerpc/rtas_input && "
+                  "echo 'name ~ \"*configure-kernel-dump*\"' > filter && echo 1 > enable; cd")
+        guest.run(f"dmesg -n 1; echo start > {tracing}/trace_marker; "
+                  "insmod kmemdump_storm.ko crash=0 delay_us=8000000 roam_mib=32; "
+                  f"echo end > {tracing}/trace_marker", timeout=300)
+        trace = guest.run(f"cat {tracing}/trace")
+        expect("result 0" in guest.run("dmesg | grep 'storm over'"), "a storm without errors")
+    start, end = map(float, re.findall(r"(\d+\.\d+): tracing_mark_write: ", trace))
+    commands = [int(command, 16) for command in re.findall(
+        r"rtas_input: \S*configure-kernel-dump arguments: \{0x(\w+)", trace)]
+    expect(len(commands) >= 6, "that firmware is told", trace)
+    expect(commands == [2, 1] * (len(commands) // 2),
+           "a registration right after each that is taken back", trace)
+    expect(len(commands) <= 2 * (end - start + 1), "two calls a second", trace)
+
+
 def test_changes(lab):
     """What is registered later is there, what was unregistered is not."""
     _, guest = _guest(lab)

@@ -12,8 +12,10 @@
 #include <linux/kmemdump.h>
 #include <linux/kmemdump_backend.h>
 #include <linux/kthread.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/panic.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
@@ -26,6 +28,10 @@ module_param(slots, uint, 0);
 
 static bool crash = true;
 module_param(crash, bool, 0);
+
+/* If set, one region is now here, now there in that much of the lowest memory. */
+static unsigned int roam_mib;
+module_param(roam_mib, uint, 0);
 
 /* Regions that stay all the time, and so have to be in every dump. */
 #define NR_STABLE	50
@@ -180,10 +186,27 @@ static void move_stable(struct irq_work *work)
 		WRITE_ONCE(error, ret);
 }
 
+static struct kmemdump_region roaming = { .name = "roaming", .size = 1 };
+
+static void roam(void)
+{
+	static unsigned int n;
+	struct kmemdump_region region = roaming;
+	int ret;
+
+	region.virt_addr = __va(n++ * PAGE_SIZE % (roam_mib * SZ_1M));
+	ret = kmemdump_update_region(&region);
+	/* There is free memory, too, where it can't be. */
+	if (ret && ret != -EBUSY && ret != -EFAULT)
+		WRITE_ONCE(error, ret);
+}
+
 static int keep_moving(void *unused)
 {
 	while (!kthread_should_stop()) {
 		irq_work_queue(&mover);
+		if (roam_mib)
+			roam();
 		cond_resched();
 	}
 	irq_work_sync(&mover);
@@ -207,6 +230,9 @@ static int __init kmemdump_storm_init(void)
 		if (kmemdump_register_region(&regions[i]))
 			return -EINVAL;
 	}
+	roaming.virt_addr = __va(0);
+	if (roam_mib && kmemdump_register_region(&roaming))
+		return -EINVAL;
 	slot_backend.max_slots = slots;
 	init_irq_work(&mover, move_stable);
 	others[0] = kthread_run(keep_moving, NULL, "storm-move");
@@ -253,6 +279,8 @@ static void __exit kmemdump_storm_exit(void)
 
 	for (i = 0; i < NR_STABLE; i++)
 		kmemdump_unregister_region(&regions[i]);
+	if (roam_mib)
+		kmemdump_unregister_region(&roaming);
 }
 
 module_init(kmemdump_storm_init);
