@@ -408,47 +408,53 @@ def test_unsaved_dump_survives(lab):
 COPY, COPY_SIZE = 16, 24
 
 
-def _copy(ram, copies, start, size):
-    """Where in RAM the copy stands that starts there."""
+def _copy(ram, copies, page):
+    """The copy that has @page: where in RAM it is told of, its start, its size."""
     [nr] = struct.unpack_from("<I", ram, copies)
-    places = [copies + COPY + i * COPY_SIZE for i in range(nr)]
-    found = [struct.unpack_from("<QQ", ram, place) for place in places]
-    expect((start, size) in found, f"a copy of {start:#x} alone", str(found))
-    return places[found.index((start, size))]
-
-
-def _states(lab, dump, status):
-    """Region -> what the check, which ends with @status, says of it."""
-    regions = json.loads(lab.reader("check", "--json", dump, status=status))["regions"]
-    return {region["name"]: region["state"] for region in regions}
+    found = [(at, *struct.unpack_from("<QQ", ram, at))
+             for at in range(copies + COPY, copies + COPY + nr * COPY_SIZE, COPY_SIZE)]
+    having = [copy for copy in found if copy[1] <= page < copy[1] + copy[2]]
+    expect(len(having) == 1, f"one copy of {page:#x}", str(found))
+    return having[0]
 
 
 def test_failed_copy(lab):
     """Firmware can't copy a part: what is in there is missing by name, all else is good."""
     there, guest = _guest(lab)
     kernel = there.kernel
+    nowhere = 1 << 40
     with guest:
         places, low, _ = _places(guest)
         _settle(guest)
         # Have firmware told of memory that does not exist, and only firmware.
         with guest.ram() as ram:
-            wanted = _copy(ram, _static(kernel, "wanted"), low, PAGE)
-            struct.pack_into("<Q", ram, wanted, 1 << 40)
+            at, start, size = _copy(ram, _static(kernel, "wanted"), low)
+            struct.pack_into("<Q", ram, at, nowhere)
         guest.run("echo 1 > /sys/kernel/fadump_registered")
         with guest.ram() as ram:
             [told] = struct.unpack_from("<Q", ram, _static(kernel, "told"))
-            told = _copy(ram, told & (1 << 60) - 1, 1 << 40, PAGE)
-            struct.pack_into("<Q", ram, told, low)
+            at, _, same = _copy(ram, told & (1 << 60) - 1, nowhere)
+            expect(same == size, "the same copy", f"{same:#x} {size:#x}")
+            struct.pack_into("<Q", ram, at, start)
         boot = _waits(guest.crash(timeout=300))
         expect("firmware failed to copy 1 parts" in guest.text and
-               f"{PAGE >> 10} KiB of it are not there" in boot, "a clear word", boot[:3000])
+               re.search(r"[1-9]\d* KiB of it are not there", boot), "a clear word", boot[:3000])
         dump = _save(lab, guest, "fadump-failed-copy")
     expect("region low: missing" in lab.reader("check", dump, status=1), "its name")
-    states = _states(lab, dump, 1)
-    expect(states.pop("low") == "missing" and set(states.values()) == {"ok"}, "only that one",
-           str(states))
-    del places["low"]
-    _check_places(lab, dump, places, 5)
+    regions = json.loads(lab.reader("check", "--json", dump, status=1))["regions"]
+    lost = {r["name"] for r in regions if r["state"] != "ok"}
+    # Firmware copies a few ranges, so others may be in the same one.
+    near = {r["name"] for r in regions if r["segments"] > 1 or
+            (int(r["physical"], 16) < start + size and int(r["physical"], 16) + r["size"] > start)}
+    expect("low" in lost and lost <= near, "only what is in that copy", f"{lost} {near}")
+    kept = {name: want for name, want in places.items() if name not in lost}
+    _check_places(lab, dump, kept, len(kept))
+
+
+def _states(lab, dump, status):
+    """Region -> what the check, which ends with @status, says of it."""
+    regions = json.loads(lab.reader("check", "--json", dump, status=status))["regions"]
+    return {region["name"]: region["state"] for region in regions}
 
 
 # Offsets in the head and in a slot of the reservation.
