@@ -443,9 +443,9 @@ static void collect_vmcore(struct collector *c)
 		warn("%s: %s", vmcore, strerror(errno));
 		c->status = EXIT_FAILED;
 	} else if (has_bad_vmcore(c)) {
-		warn("%s: not there, though FADump is not registered: the kernel's log says whether "
-		     "a dump can't be read. No crash will be saved before 1 is written to "
-		     "/sys/kernel/fadump/release_mem, or to registered", vmcore);
+		warn("%s: not there, though FADump is not registered; a dump may wait that can't be read",
+		     vmcore);
+		warn("no crash is saved before 1 is written to release_mem or registered in /sys/kernel/fadump");
 		c->status = EXIT_FAILED;
 	}
 	free(vmcore);

@@ -553,7 +553,8 @@ static void check_calls(struct kunit *test, int line, const char *want)
 
 	for (i = 0; i < min(nr_backend_calls, MAX_CALLS); i++)
 		got[i] = calls[i].what;
-	KUNIT_EXPECT_TRUE_MSG(test, !strcmp(got, want), "line %d: calls %s, not %s", line, got, want);
+	KUNIT_EXPECT_TRUE_MSG(test, !strcmp(got, want), "line %d: calls %s, not %s",
+			      line, got, want);
 }
 
 static void check_state(struct kunit *test, int line, bool registered)

@@ -30,10 +30,10 @@ struct fadump_sizes fadump_sizes(u64 ram, u64 cpus, u64 image)
 	/* Threads of a CPU may not be in what firmware says. */
 	sizes.cpus = ALIGN(2 * cpus + SZ_64K, PAGE_SIZE);
 	/* More memory has more tasks, and more pieces of all kinds. */
-	sizes.slot = ALIGN(SZ_1M + min(ram / SZ_128K, (u64)SZ_128M), PAGE_SIZE);
+	sizes.slot = ALIGN(SZ_1M + min_t(u64, ram / SZ_128K, SZ_128M), PAGE_SIZE);
 	sizes.least = PAGE_SIZE + 2 * sizes.slot + sizes.cpus;
 	sizes.usual = ALIGN(sizes.least + image + SZ_8M + ram / SZ_128K, SZ_1M);
-	sizes.usual = min(sizes.usual, (u64)FADUMP_MAX_SIZE);
+	sizes.usual = min_t(u64, sizes.usual, FADUMP_MAX_SIZE);
 	sizes.least = ALIGN(sizes.least + SZ_1M, SZ_1M);
 	return sizes;
 }
