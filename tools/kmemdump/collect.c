@@ -443,9 +443,8 @@ static void collect_vmcore(struct collector *c)
 		warn("%s: %s", vmcore, strerror(errno));
 		c->status = EXIT_FAILED;
 	} else if (has_bad_vmcore(c)) {
-		warn("%s: not there, though FADump is not registered; a dump may wait that can't be read",
-		     vmcore);
-		warn("no crash is saved before 1 is written to release_mem or registered in /sys/kernel/fadump");
+		warn("%s: not there, though FADump is not registered; see the log", vmcore);
+		warn("no crash is saved before 1 is written to release_mem or registered");
 		c->status = EXIT_FAILED;
 	}
 	free(vmcore);
