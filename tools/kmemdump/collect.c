@@ -50,7 +50,7 @@ static __printf(1, 2) char *text(const char *fmt, ...)
 	return string;
 }
 
-/* Have what was written to a file or into a folder on disk. */
+/* Have the names that a folder has on disk. */
 static bool sync_path(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -222,16 +222,16 @@ static bool copy_file(const char *from, const char *to)
 	return false;
 }
 
-/* Give the file @partial, which is whole by now, its last name in @folder. */
+/* Give the file @partial, which is whole and on disk by now, its last name in @folder. */
 static bool settle(const char *folder, const char *partial, const char *name)
 {
 	char *path = text("%s/%s", folder, name);
-	bool good = sync_path(partial);
+	bool good = true;
 
-	if (good && rename(partial, path))
+	if (rename(partial, path)) {
 		good = fail("%s: %s", path, strerror(errno));
-	if (!good)
 		unlink(partial);
+	}
 	free(path);
 	return good;
 }

@@ -29,6 +29,9 @@ static int write_file(const struct image *image, const char *path)
 			progress("writing", pos, image->size);
 		}
 	}
+	/* Here, as another descriptor may not be told of an error. */
+	if (!err && fsync(fd))
+		err = errno;
 	if (close(fd) && !err)
 		err = errno;
 	if (err)

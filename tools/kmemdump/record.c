@@ -279,15 +279,16 @@ static bool has_frame(const unsigned char *data, size_t size)
 /* Read a file of @size bytes into new memory. */
 static unsigned char *read_file(const char *path, int fd, size_t size)
 {
-	unsigned char *data = map(size, -1);
+	unsigned char *data;
 	size_t done = 0;
 	ssize_t n = 1;
 
-	if (data == MAP_FAILED)
-		die("%s: out of memory for %zu bytes", path, size);
 	/* A dump of all memory may be larger than that of this machine. */
 	if (size > IMAGE_MAX)
 		die("%s: too large to be read in place; copy it to a disk", path);
+	data = map(size, -1);
+	if (data == MAP_FAILED)
+		die("%s: out of memory for %zu bytes", path, size);
 	for (; done < size && n > 0; done += n) {
 		n = read(fd, data + done, size - done);
 		if (n < 0)

@@ -52,8 +52,9 @@ def _run(lab, results, variant, leaks):
             expect("unreferenced object" not in found, "no memory leak", found[:4000])
         log = guest.run("dmesg", timeout=600)
         expect("storm over" in log, "the storm to end", log[-3000:])
-        expect(not re.search(r"storm-slots: \d+ slots are too few", log), "tasks to be followed",
-               log[-3000:])
+        # 72 slots would do for all regions; those of four tasks are set aside.
+        carried = [int(n) for n in re.findall(r"storm-slots attached: (\d+) regions", log)]
+        expect(carried and max(carried) <= 52, "tasks to be followed", str(carried))
         _no_report(guest.text + log, f"{variant}")
         results.add(f"{variant} storm and unloading")
 
