@@ -2,12 +2,18 @@
 # kmemdump: the entry. Everything that is built is kept outside of this
 # repository, in ${XDG_CACHE_HOME:-~/.cache}/kmemdump.
 
-RUN := tools/testing/kmemdump/run.py
+RUN := /usr/bin/python3 tools/testing/kmemdump/run.py
+# make check K="storm and not slow": what pytest's -k selects.
+SELECT := $(if $(K),-k "$(K)")
 
 help:
 	@echo 'make demo         build a kernel, crash it in QEMU, print what was saved'
-	@echo 'make check        run all tests; CASES="story torn" runs only those files'
-	@echo 'make check-debug  run the suites and storms with KASAN, lockdep and others, and with KCSAN'
+	@echo 'make check        run all tests; CASES="story torn" runs only those files, and'
+	@echo '                  K="storm and not fadump" what pytest selects by that expression'
+	@echo 'make check-long   what takes hours: debug kernels, 200 storms, fuzzing, mutants'
+	@echo 'make check-debug  of these, the kernels with KASAN, lockdep and KCSAN, and the storms'
+	@echo 'make mutants      break the code in small ways, and see whether tests notice'
+	@echo 'make shell        boot BOARD=arm64-minidump with APPEND="...", and give a prompt'
 	@echo 'make fuzz         look for input that the reader trips over; SECONDS=3600'
 	@echo 'make coverage     which lines of mm/kmemdump the KUnit suites run'
 	@echo 'make bench        print what things cost; PARTS="registration" runs only those'
@@ -17,8 +23,17 @@ help:
 demo tree clean coverage: python3
 	@$(RUN) $@
 
-check check-debug: python3
-	@$(RUN) $@ $(CASES)
+check check-long: python3
+	@$(RUN) $@ $(SELECT) $(CASES)
+
+check-debug: python3
+	@$(RUN) check-long $(SELECT) debug_kernels storms
+
+shell: python3
+	@$(RUN) shell $(or $(BOARD),x86_64-ramoops) $(if $(APPEND),"$(APPEND)")
+
+mutants: python3
+	@$(RUN) $@ $(NAMES)
 
 fuzz: python3
 	@$(RUN) fuzz $(SECONDS)
@@ -26,9 +41,9 @@ fuzz: python3
 bench: python3
 	@$(RUN) bench $(PARTS)
 
-# The harness installs whatever else it needs.
+# The harness installs whatever else it needs. It runs in Debian's own Python.
 python3:
-	@command -v git >/dev/null && command -v python3 >/dev/null || \
+	@command -v git >/dev/null && test -x /usr/bin/python3 || \
 		{ apt-get update && apt-get install -y --no-install-recommends git python3; }
 
-.PHONY: help demo tree clean coverage check check-debug bench python3
+.PHONY: help demo tree clean coverage check check-long check-debug shell mutants fuzz bench python3

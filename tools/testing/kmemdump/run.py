@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
 """The entry to the test harness; the Makefile of the repository calls it."""
 
@@ -16,31 +16,32 @@ from harness.host import CACHE, CHECK_PACKAGES, PACKAGES, REPO, say  # noqa: E40
 
 
 def tree(_args):
-    host.install(["linux-source-6.12", "patch", "xz-utils"])
-    from harness.tree import Tree
-    Tree().make().show()
+    from harness import lab
+    lab.tree().show()
 
 
 def demo(_args):
     host.install(PACKAGES)
     from harness import story
-    from harness.lab import Lab
-    story.demo(Lab())
+    from harness.lab import lab
+    story.demo(lab(variant="demo"))
 
 
-def check(args):
-    host.install(PACKAGES + CHECK_PACKAGES)
-    host.testing_root()
-    from harness import runner
-    from harness.lab import Lab
-    return runner.run(Lab(), args.cases)
+def shell(args):
+    host.install(PACKAGES)
+    from harness import shell as prompt
+    prompt.run(args.board, args.append)
 
 
-def check_debug(args):
-    host.install(PACKAGES + CHECK_PACKAGES)
-    from harness import runner
-    from harness.lab import Lab
-    return runner.run(Lab(), args.cases, "debug")
+def _tests(folder):
+    def run(args):
+        host.install(CHECK_PACKAGES)
+        from harness import check as tests
+        return tests.run(args.cases, args.select, folder)
+    return run
+
+
+check, check_long = _tests("cases"), _tests("long")
 
 
 def coverage(_args):
@@ -49,18 +50,23 @@ def coverage(_args):
     gcov.run()
 
 
+def mutants(args):
+    host.install(PACKAGES + CHECK_PACKAGES)
+    from harness import mutants as changes
+    return changes.run(args.names)
+
+
 def bench(args):
     host.install(PACKAGES)
     from harness import bench as benchmarks
-    from harness.lab import Lab
-    benchmarks.run(Lab(), args.parts)
+    from harness.lab import lab
+    benchmarks.run(lab(), args.parts)
 
 
 def fuzz(args):
     host.install(PACKAGES)
     from harness import fuzz as fuzzers
-    from harness.lab import Lab
-    fuzzers.run(Lab(), args.seconds)
+    fuzzers.run(args.seconds)
 
 
 def clean(_args):
@@ -73,23 +79,30 @@ def clean(_args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for function, text in ((tree, "lay this repository on a kernel tree"),
-                           (demo, "crash a kernel and read what it left"),
-                           (check, "run the tests"),
-                           (check_debug, "run tests on kernels that look for errors"),
-                           (coverage, "show which lines the KUnit suites run"),
-                           (bench, "run the benchmarks"),
-                           (fuzz, "run the fuzzers"),
-                           (clean, "remove everything that was built or cached")):
-        command = commands.add_parser(function.__name__.replace("_", "-"), help=text)
+
+    def add(name, function, text):
+        command = commands.add_parser(name, help=text)
         command.set_defaults(function=function)
-        if function in (check, check_debug):
-            command.add_argument("cases", nargs="*", help="files of tests, without .py")
-        if function is fuzz:
-            command.add_argument("seconds", nargs="?", type=int, default=3600,
-                                 help="for all of them together")
-        if function is bench:
-            command.add_argument("parts", nargs="*", help="parts of the benchmark")
+        return command
+
+    add("tree", tree, "lay this repository on a kernel tree")
+    add("demo", demo, "crash a kernel and read what it left")
+    for name, function, text in (("check", check, "run the tests"),
+                                 ("check-long", check_long, "run those that take hours")):
+        command = add(name, function, text)
+        command.add_argument("-k", dest="select", default="", help="an expression for pytest's -k")
+        command.add_argument("cases", nargs="*", help="files of tests, without .py")
+    command = add("shell", shell, "boot a board and give a prompt")
+    command.add_argument("board")
+    command.add_argument("append", nargs="?", default="", help="for the kernel's command line")
+    add("coverage", coverage, "show which lines the KUnit suites run")
+    command = add("mutants", mutants, "break the code in small ways, and see whether tests notice")
+    command.add_argument("names", nargs="*", help="only these")
+    command = add("bench", bench, "run the benchmarks")
+    command.add_argument("parts", nargs="*", help="parts of the benchmark")
+    command = add("fuzz", fuzz, "run the fuzzers")
+    command.add_argument("seconds", nargs="?", type=int, default=3600, help="for all of them")
+    add("clean", clean, "remove everything that was built or cached")
     args = parser.parse_args()
     host.main_guard(lambda: args.function(args))
 

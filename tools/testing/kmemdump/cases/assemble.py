@@ -25,8 +25,8 @@ def _assemble(lab, *args, status=0):
     core = lab.dumps / "assembled"
     core.unlink(missing_ok=True)
     out = lab.reader("assemble", *args, core, status=status,
-                     reader=lab.kernel.reader(sanitize=True)) if args[0] == "--smem" else \
-        lab.reader("assemble", core, *args, status=status, reader=lab.kernel.reader(sanitize=True))
+                     reader=lab.sanitized_reader) if args[0] == "--smem" else \
+        lab.reader("assemble", core, *args, status=status, reader=lab.sanitized_reader)
     expect(core.exists() == (status < 2), "a core exactly if there is an answer", out)
     if not core.exists():
         return out, None

@@ -32,7 +32,7 @@ def _root(lab, records=(), vmcore=None, released=True):
 
 
 def _collect(lab, root, status, *args, by=()):
-    proc = subprocess.run([*by, lab.kernel.reader(sanitize=True), "collect", "--root", root, *args],
+    proc = subprocess.run([*by, lab.sanitized_reader, "collect", "--root", root, *args],
                           capture_output=True, text=True, timeout=60)
     out = proc.stdout + proc.stderr
     expect(proc.returncode == status, f"exit code {status}, not {proc.returncode}", out)
@@ -95,7 +95,7 @@ def test_interrupted(lab):
     root = _root(lab, vmcore=b"x")
     with (root / VMCORE).open("r+b") as file:
         file.truncate(64 << 30)
-    with subprocess.Popen([lab.kernel.reader(), "collect", "--root", root], stderr=subprocess.PIPE,
+    with subprocess.Popen([lab.reader_path, "collect", "--root", root], stderr=subprocess.PIPE,
                           text=True) as proc:
         deadline = time.monotonic() + 60
         while not list(root.glob("var/crash/*/*")) and time.monotonic() < deadline:
@@ -204,7 +204,7 @@ def _check(lab, dump):
 
 def test_ramoops(lab):
     """In a guest: crash, collect; and once more."""
-    with lab.guest(files={"/bin/kmemdump": lab.kernel.guest_reader()}) as guest:
+    with lab.guest(files={"/bin/kmemdump": lab.guest_reader}) as guest:
         for _ in range(2):
             guest.run("insmod kmemdump_test.ko")
             guest.crash()

@@ -79,7 +79,7 @@ def _expect_refused(guest, file, text, error):
 def test_story(lab):
     """Registered, crashed, saved, found, opened, released; and once more."""
     there = lab.other(BOARD)
-    _, guest = _guest(lab, files={"/bin/kmemdump": there.kernel.guest_reader()})
+    _, guest = _guest(lab, files={"/bin/kmemdump": there.guest_reader})
     with guest:
         total = _free_kib(guest)
         for turn in (1, 2):
@@ -801,7 +801,7 @@ def test_another_kernel(lab):
     """The kernel that boots is another build, where all is elsewhere: it offers the dump of
     the first one whole; and the other way round."""
     there, other = lab.other(BOARD), lab.other(BOARD, "other").kernel
-    files = {"/bin/kmemdump": there.kernel.guest_reader()}
+    files = {"/bin/kmemdump": there.guest_reader}
     _, guest = _guest(lab, files=files)
     with guest:
         places, _, _ = _places(guest)

@@ -129,7 +129,7 @@ def _list_damaged(reader, dump):
 
 def test_damaged_list(lab):
     """Whatever stands where the kernel's list should be, the reader does not fall over."""
-    reader = lab.kernel.reader(sanitize=True)
+    reader = lab.sanitized_reader
     dump, _ = _hypervisor_dump(lab)
     rng = random.Random(4)
     outcomes = set()

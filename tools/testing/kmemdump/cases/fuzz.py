@@ -33,7 +33,7 @@ def test_rawdump(lab):
     _fuzz(lab, "rawdump")
 
 
-def test_firmware(_lab):
+def test_firmware():
     """The harness' firmware reads tables of a kernel that crashed: nothing may surprise it."""
     refused = fuzz.walk_tables(20000)
     expect(0 < refused < 20000, "some to be refused", str(refused))

@@ -1,49 +1,102 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The KUnit suites, in QEMU; and what the harness makes of their output."""
+"""The KUnit suites in QEMU, each of their tests a test here; and how their output is read."""
 
-from harness import ktap
-from harness.lab import Failed, expect
-from harness.suites import run_suites
+import pytest
+
+from harness import host, suites
+from harness.lab import Failed, expect, lab
+
+# Machine, command line, and what else the guest needs. With pages of 64 KiB, the most that a
+# test maps takes 4 GiB of RAM.
+RUNS = {"x86_64": ("x86_64-ramoops", "", {}),
+        "arm64": ("arm64-ramoops", "", {}),
+        "ppc64le-radix": ("ppc64le-ramoops", "", {"memory_mib": 5120}),
+        "ppc64le-hash": ("ppc64le-ramoops", "disable_radix", {"memory_mib": 5120})}
+# Suites of one machine.
+ONLY = {"kmemdump-fadump": ("ppc64le-radix", "ppc64le-hash"),
+        "kmemdump-minidump": ("x86_64", "arm64")}
 
 
-def test_suites_each(lab, results):
-    run_suites(lab.kernel, results)
+def _console(run):
+    """What the guest of a run printed; one boot for all of its tests."""
+    path = host.run_folder() / f"kunit-{run}"
+
+    def make():
+        board, append, kwargs = RUNS[run]
+        path.write_text(suites.boot(lab(board).kernel, append, **kwargs))
+
+    host.once(path.name, make)
+    return path.read_text()
 
 
-def test_suites_on_ppc64le_each(lab, results):
-    kernel = lab.other("ppc64le-ramoops").kernel
-    # Pages of 64 KiB: the most that a test maps takes 4 GiB of RAM.
-    run_suites(kernel, results, "ppc64le, radix: ", memory_mib=5120)
-    run_suites(kernel, results, "ppc64le, hash: ", "disable_radix", memory_mib=5120)
+def _each():
+    for run in RUNS:
+        for suite, names in suites.sources().items():
+            for name in names:
+                if run in ONLY.get(suite, RUNS):
+                    yield pytest.param(run, f"{suite}.{name}", id=f"{run}-{suite}.{name}",
+                                       marks=pytest.mark.xdist_group(f"kunit-{run}"))
+
+
+@pytest.mark.parametrize("run, name", _each())
+def test_kunit(run, name):
+    result = suites.read(_console(run)).get(name)
+    expect(result, f"a result of {name}")
+    if result.outcome == "skipped":
+        pytest.skip(result.said)
+    expect(result.outcome == "passed", f"{name} to pass", result.said)
+
+
+@pytest.mark.parametrize("run", [pytest.param(run, marks=pytest.mark.xdist_group(f"kunit-{run}"))
+                                 for run in RUNS])
+def test_all_of_them(run):
+    """The guest ran what the source has, no more and no less, and reported no error."""
+    suites.check(lab(RUNS[run][0]).kernel, _console(run))
 
 
 GOOD = """\
 KTAP version 1
 1..2
     KTAP version 1
-    # Subtest: one
+    # Subtest: kmemdump-one
     1..2
     ok 1 a
-    not ok 2 b # why
-not ok 1 one
+    # b: why
+    not ok 2 b
+not ok 1 kmemdump-one
     KTAP version 1
-    # Subtest: two
+    # Subtest: kmemdump-two
     1..1
     ok 1 c # SKIP no such hardware
-ok 2 two
+ok 2 kmemdump-two
 """
 
 
-def test_ktap_reading(_lab):
-    leaves = dict(leaf for t in ktap.parse(GOOD) for leaf in t.leaves())
-    expect(leaves["one.a"].ok and not leaves["one.b"].ok, "a passed, b failed")
-    expect(leaves["two.c"].reason == "no such hardware", "c skipped, with its reason")
-    for what, text in (("nothing", ""), ("no end", GOOD[:GOOD.index("ok 2 two")]),
-                       ("cut inside", GOOD[:GOOD.index("    not ok 2 b")]),
-                       ("a result missing", GOOD.replace("    ok 1 a\n", "")),
-                       ("a plan too large", GOOD.replace("1..2\n    KTAP", "1..3\n    KTAP", 1))):
-        try:
-            ktap.parse(text)
-        except ktap.Bad:
-            continue
-        raise Failed(f"KTAP with {what} was taken for good")
+def test_ktap_reading():
+    results = suites.read(GOOD)
+    shown = str(results)
+    expect(results["kmemdump-one.a"].outcome == "passed" and
+           results["kmemdump-one.b"].outcome == "failed" and "why" in results["kmemdump-one.b"].said,
+           "a passed, b failed", shown)
+    expect(results["kmemdump-two.c"] == suites.Result("skipped", "no such hardware"),
+           "c skipped, with its reason", shown)
+
+
+BAD = {
+    "nothing": "",
+    "no end": GOOD[:GOOD.index("ok 2 kmemdump-two")],
+    "a suite missing": GOOD[:GOOD.index("    KTAP version 1\n    # Subtest: kmemdump-two")],
+    "cut inside": GOOD[:GOOD.index("    not ok 2 b")],
+    "a result missing": GOOD.replace("    ok 1 a\n", ""),
+    "a plan too large": GOOD.replace("1..2\n    KTAP", "1..3\n    KTAP", 1),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_ktap(what):
+    expect(BAD[what] != GOOD, "KTAP that is not the good one")
+    try:
+        suites.read(BAD[what])
+    except Failed:
+        return
+    raise Failed(f"KTAP with {what} was taken for good")

@@ -14,7 +14,7 @@ VERBS = (["list"], ["log"], ["check"], ["show", "my_critical_data"])
 
 def _run(lab, data, verbs=VERBS, env=None):
     """Run the verbs on a file of @data; a clear answer is all that is allowed."""
-    reader = lab.kernel.reader(sanitize=True)
+    reader = lab.sanitized_reader
     file = lab.dumps / "hostile"
     file.write_bytes(data)
     outs = {}

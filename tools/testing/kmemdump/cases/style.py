@@ -92,7 +92,7 @@ def test_documentation_refers_to_what_exists(lab):
                    f"{path}, which {name} names, to exist")
 
 
-def test_man_page(_lab):
+def test_man_page():
     page = REPO / "tools/kmemdump/kmemdump.1"
     out = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", str(page)],
                          capture_output=True, text=True)

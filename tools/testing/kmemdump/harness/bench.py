@@ -172,7 +172,7 @@ def _sizes(lab, cpus, memory_mib):
                 iomem = guest.run("cat /proc/iomem")
                 guest.crash_and_hold()
                 guest.copy_ram(vmcore, DATA_MIB)
-                guest.go_on()
+                guest.release(hold=False)
             else:
                 guest.crash()
             dump = lab.fetch_record(guest, f"size-{core_set}")

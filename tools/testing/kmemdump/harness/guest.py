@@ -14,8 +14,8 @@ import threading
 import time
 from pathlib import Path
 
-from . import host
-from .host import HERE, LOGS, Failed
+from . import current, host
+from .host import HERE, Failed
 
 PROMPT = re.compile(r"(?:^|\n)guest:(\d+)# $")
 BOOTED = re.compile(r"\nguest: booted\n")
@@ -74,6 +74,7 @@ class Guest:
             shutil.disk_usage("/dev/shm").free > (memory_mib + 256) << 20 else None
         self.work = Path(tempfile.mkdtemp(prefix="kmemdump-", dir=base))
         self.text = ""
+        self.log = current.console()
         self._more = threading.Condition()
         self._closed = False
         self.disk = self.work / "disk"
@@ -103,7 +104,8 @@ class Guest:
             self.cmd += ["-icount", "shift=0,sleep=off"]
         self.proc = subprocess.Popen(self.cmd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                      stderr=subprocess.STDOUT)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         try:
             self.wait_prompt(timeout=timeout)
         except BaseException:
@@ -119,9 +121,15 @@ class Guest:
     def close(self):
         self.proc.kill()
         self.proc.wait()
+        self._reader.join()
+        current.count_boots(len(BOOTED.findall(self.text)))
         shutil.rmtree(self.work, ignore_errors=True)
 
     def _read(self):
+        with self.log.open("w") as log:
+            self._read_to(log)
+
+    def _read_to(self, log):
         rest = ""
         while True:
             data = os.read(self.proc.stdout.fileno(), 65536)
@@ -133,7 +141,10 @@ class Guest:
                     more = rest + data.decode(errors="replace")
                     cut = HALF_ESCAPE.search(more).start()
                     rest = more[cut:]
-                    self.text += NOISE.sub("", more[:cut])
+                    clean = NOISE.sub("", more[:cut])
+                    self.text += clean
+                    log.write(clean)
+                    log.flush()
                 self._more.notify_all()
             if not data:
                 return
@@ -149,11 +160,9 @@ class Guest:
                     return match
                 left = deadline - time.monotonic()
                 if left <= 0 or self._closed:
-                    log = LOGS / f"console-{self.board.name}.log"
-                    log.write_text(self.text)
                     raise Failed(f"guest {self.board.name}: no {regex.pattern!r} on the console"
                                  f"{' before QEMU ended' if self._closed else ''}; it ends with:\n"
-                                 f"{self.text[-2000:]}\nlog: {log}")
+                                 f"{self.text[-2000:]}\nconsole: {self.log}")
                 self._more.wait(min(left, 1))
 
     def wait_prompt(self, start=0, timeout=120):
@@ -184,25 +193,15 @@ class Guest:
         self._wait_boot(start, timeout)
         return self.text[start:]
 
-    def crash_and_hold(self, timeout=120):
-        """Have the guest crash, and stop it at the reset, with its RAM as the crash left it."""
+    def crash_and_hold(self, command="echo c > /proc/sysrq-trigger", timeout=120):
+        """Have the guest crash, and stop it at the reset, with its RAM as the crash left it; the
+        console's text of that."""
         self.qmp("set-action", reboot="shutdown", shutdown="pause")
         start = len(self.text)
-        self.send("echo c > /proc/sysrq-trigger")
-        self.wait(r"Rebooting in", timeout, start)
-        deadline = time.monotonic() + timeout
-        while self.qmp("query-status")["status"] != "shutdown":
-            if time.monotonic() > deadline:
-                raise Failed(f"guest: no reset after a panic:\n{self.text[start:][-2000:]}")
-            time.sleep(0.2)
-
-    def go_on(self, timeout=120):
-        """Let the guest that is held do its reset, and boot."""
-        start = self.text.rindex("Rebooting in")
-        self.qmp("set-action", reboot="reset")
-        self.qmp("system_reset")
-        self.qmp("cont")
-        self._wait_boot(start, timeout)
+        self.send(command)
+        self.wait(r"Kernel panic - not syncing", timeout, start)
+        self.wait_held(timeout)
+        return self.text[start:]
 
     def reboot(self, timeout=120):
         start = len(self.text)
@@ -218,12 +217,14 @@ class Guest:
                              f"{self.text[-2000:]}")
             time.sleep(0.1)
 
-    def release(self, timeout=120):
-        """Let a machine that is held there reset, and wait until it has booted."""
+    def release(self, timeout=120, hold=True):
+        """Let a machine that is held there reset, and wait until it has booted. It is to @hold at
+        the next reset, too."""
         start = len(self.text) - 1
         self.qmp("set-action", reboot="reset")
         self.qmp("system_reset")
-        self.qmp("set-action", reboot="shutdown")
+        if hold:
+            self.qmp("set-action", reboot="shutdown")
         self.qmp("cont")
         self._wait_boot(start, timeout)
 
@@ -270,6 +271,7 @@ class Guest:
                         f"seek={offset_mib}"], check=True, capture_output=True)
 
     def ram(self):
-        """The guest's RAM, as a mutable buffer. On x86_64 and ppc64le offsets are physical addresses."""
+        """The guest's RAM, as a mutable buffer. Offsets are from where the
+        board has its RAM."""
         with (self.work / "ram").open("r+b") as file:
             return mmap.mmap(file.fileno(), 0)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """The host: where things are cached, running long commands, installing packages."""
 
+import contextlib
 import ctypes
+import fcntl
 import os
 import re
 import shutil
@@ -19,9 +21,10 @@ JOBS = os.cpu_count() or 1
 # Everything that "make demo" needs, and what "make check" needs on top.
 PACKAGES = """
     bc bison build-essential busybox-static ccache flex libelf-dev libxxhash-dev
-    libzstd-dev linux-source-6.12 patch perl qemu-system-x86 xz-utils zstd
+    libzstd-dev linux-source-6.12 lz4 patch perl qemu-system-x86 xz-utils zstd
 """.split()
-CHECK_PACKAGES = ["dt-schema", "mandoc", "mmdebstrap", "sparse"]
+READER_PACKAGES = ["build-essential", "libelf-dev", "libxxhash-dev", "libzstd-dev"]
+CHECK_PACKAGES = ["python3-pyelftools", "python3-pytest", "python3-pytest-xdist"]
 
 
 class Failed(Exception):
@@ -30,6 +33,60 @@ class Failed(Exception):
 
 def say(text):
     print(text, flush=True)
+
+
+_depth = {}
+
+
+@contextlib.contextmanager
+def lock(name):
+    """Hold the lock @name against all other processes that share the cache. A process may take
+    one that it has already; it may not take one in two threads."""
+    folder = CACHE / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        if not _depth.get(name):
+            file = stack.enter_context((folder / name).open("w"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                start = time.monotonic()
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if time.monotonic() - start > 5:
+                    say(f"    waited {time.monotonic() - start:.0f} s for {name}")
+        _depth[name] = _depth.get(name, 0) + 1
+        try:
+            yield
+        finally:
+            _depth[name] -= 1
+
+
+RUNS_KEPT = 5
+
+
+def run_folder():
+    """The folder of this run, for what its guests print, what they leave, and results. All of its
+    processes share it; LOGS/last leads to the newest."""
+    if "KMEMDUMP_RUN" not in os.environ:
+        with lock("runs"):
+            LOGS.mkdir(parents=True, exist_ok=True)
+            for old in sorted(LOGS.glob("run-*"))[:1 - RUNS_KEPT]:
+                shutil.rmtree(old, ignore_errors=True)
+            folder = LOGS / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+            (folder / "consoles").mkdir(parents=True)
+            (LOGS / "last").unlink(missing_ok=True)
+            (LOGS / "last").symlink_to(folder.name)
+        os.environ["KMEMDUMP_RUN"] = str(folder)
+    return Path(os.environ["KMEMDUMP_RUN"])
+
+
+def once(name, function):
+    """Have @function called once in this run, by whichever process comes first."""
+    done = run_folder() / f"done-{name}"
+    with lock(name):
+        if not done.exists():
+            function()
+            done.touch()
 
 
 def xxh64(data):
@@ -80,20 +137,39 @@ def _missing(packages):
     return [p for p in packages if p not in have]
 
 
+def _retried(function, tries=4, pause=20):
+    """Call @function; a mirror of packages may be in the middle of an update."""
+    for left in reversed(range(tries)):
+        try:
+            return function()
+        except Failed as err:
+            if not left:
+                raise
+            say(f"    {str(err).splitlines()[0]}; trying again in {pause} s")
+            time.sleep(pause)
+
+
 def install(packages):
     """Have Debian packages installed."""
-    missing = _missing(packages)
-    if not missing:
+    if not _missing(packages):
         return
-    if os.geteuid():
-        raise Failed("these packages are missing, and installing them takes root:\n  "
-                     + " ".join(missing))
-    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    step("updating package lists", ["apt-get", "update"], "apt-update", env=env)
-    step("installing " + " ".join(missing),
-         # Somebody else may be installing.
-         ["apt-get", "-o", "DPkg::Lock::Timeout=600", "install", "-y", "--no-install-recommends",
-          *missing], "apt-install", env=env)
+    with lock("apt"):
+        missing = _missing(packages)
+        if not missing:
+            return
+        if os.geteuid():
+            raise Failed("these packages are missing, and installing them takes root:\n  "
+                         + " ".join(missing))
+        env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+
+        def run():
+            step("updating package lists", ["apt-get", "update"], "apt-update", env=env)
+            step("installing " + " ".join(missing),
+                 # Somebody else may be installing.
+                 ["apt-get", "-o", "DPkg::Lock::Timeout=600", "install", "-y",
+                  "--no-install-recommends", *missing], "apt-install", env=env)
+
+        _retried(run)
 
 
 TESTING_PACKAGES = "crash gdb-multiarch makedumpfile python3-drgn qemu-system-ppc"
@@ -103,15 +179,21 @@ def _unpacked(name, title, *options):
     """A folder with Debian packages, made again when the options have changed."""
     root = CACHE / name
     stamp = CACHE / f"{name}.stamp"
-    if not root.exists() or not stamp.exists() or stamp.read_text() != str(options):
+
+    def make():
         shutil.rmtree(root, ignore_errors=True)
         step(title, ["mmdebstrap", "--aptopt=Acquire::Check-Valid-Until \"false\"", *options,
                      "forky", str(root)], name)
-        # What a maintainer script would make.
-        for link in ("bin", "lib", "lib64", "sbin"):
-            if not (root / link).exists() and (root / "usr" / link).exists():
-                (root / link).symlink_to(f"usr/{link}")
-        stamp.write_text(str(options))
+
+    with lock(name):
+        if not root.exists() or not stamp.exists() or stamp.read_text() != str(options):
+            install(["mmdebstrap"])
+            _retried(make)
+            # What a maintainer script would make.
+            for link in ("bin", "lib", "lib64", "sbin"):
+                if not (root / link).exists() and (root / "usr" / link).exists():
+                    (root / link).symlink_to(f"usr/{link}")
+            stamp.write_text(str(options))
     return root
 
 

@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import subprocess
+import time
+from pathlib import Path
 
 from . import host
 from .host import CACHE, HERE, JOBS, REPO, Failed
@@ -17,6 +19,10 @@ from .host import CACHE, HERE, JOBS, REPO, Failed
 OURS = re.compile(r"((mm/kmemdump|arch/powerpc/fadump|drivers/soc/qcom/minidump)/\w+\.[ch]|"
                   r"kmemdump\w*\.[ch]|soc/qcom/minidump\.h|fs/pstore/(ram|platform|inode)\.c)"
                   r":\d+:.*(warning|error)", re.I)
+
+
+# Variants that have no object in common with the kernel of their board.
+ALONE = ("demo",)
 
 
 class Board:
@@ -47,8 +53,8 @@ class Kernel:
         self.build_dir = tree.dir / self.name
         self.vmlinux = self.build_dir / "vmlinux"
         self.image = self.build_dir / board.image
-        names = filter(None, ("common", board.config, variant))
-        self.fragments = [HERE / "configs" / f"{name}.config" for name in names]
+        self.fragments = [HERE / "configs" / f"{name}.config"
+                          for name in filter(None, ("common", board.config, variant))]
 
     def env(self):
         return dict(os.environ, CCACHE_DIR=str(CACHE / "ccache"), KBUILD_BUILD_TIMESTAMP="",
@@ -84,24 +90,43 @@ class Kernel:
         stamp.write_text(digest.hexdigest())
 
     def build(self):
-        if self.variant and not self.build_dir.exists():
+        """Bring the kernel up to date, once in a run."""
+        host.once(f"kernel-{self.name}", self._build)
+        return self
+
+    def _build(self):
+        if self.variant and self.variant not in ALONE and not self.build_dir.exists():
             # What they have in common need not be built again.
             shutil.copytree(Kernel(self.tree, self.board).build().build_dir, self.build_dir,
-                            symlinks=True, ignore=shutil.ignore_patterns("kmemdump-config",
+                            symlinks=True, ignore=shutil.ignore_patterns("kmemdump-*",
                                                                          "out-of-tree"))
         self.configure()
-        # How many steps it was last time; about 1500 for a cold build.
+        # How many steps it was last time; about 1200 for a cold build.
         memory = self.build_dir / "kmemdump-steps"
         cold = not self.vmlinux.exists()
         expect = None
         if cold:
-            expect = int(memory.read_text()) if memory.exists() else 1500
+            expect = int(memory.read_text()) if memory.exists() else 1200
+        start, hits = time.monotonic(), self._ccache_hits()
         steps = host.step(f"building the kernel {self.name}",
                           self.make_args(self.board.image.split("/")[-1], "modules"),
                           f"build-{self.name}", expect, r"^  [A-Z]+ ", env=self.env())
         if cold:
             memory.write_text(str(steps))
-        return self
+            # Where ccache had most of it, the time says nothing of this machine.
+            if self._ccache_hits() - hits < steps // 20:
+                self.cold_seconds_file.write_text(f"{time.monotonic() - start:.0f}")
+
+    @property
+    def cold_seconds_file(self):
+        """How long a build took here, cold and without the help of ccache; it may be missing."""
+        return CACHE / f"cold-seconds-{self.name}"
+
+    def _ccache_hits(self):
+        stats = subprocess.run(["ccache", "--print-stats"], capture_output=True, text=True,
+                               env=self.env(), check=True).stdout
+        return sum(int(n) for n in re.findall(r"^(?:direct|preprocessed)_cache_hit\s+(\d+)$", stats,
+                                              re.M))
 
     def compile(self, *targets):
         """Build @targets; the process, and what the compiler says of our files."""
@@ -117,33 +142,47 @@ class Kernel:
     def out_of_tree(self, name, sources):
         """Build @sources as modules outside of any tree; the folder they are in then."""
         folder = self.build_dir / "out-of-tree" / name
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for source in sources:
-            shutil.copy(source, folder)
-        (folder / "Makefile").write_text("".join(f"obj-m += {source.stem}.o\n"
-                                                 for source in sources))
-        host.step(f"building {name} out of tree",
-                  self.make_args(f"M={folder}", "modules"), f"module-{name}", env=self.env())
+
+        def build():
+            folder.mkdir(parents=True, exist_ok=True)
+            for old in {path.name for path in folder.glob("*.c")} - {path.name for path in sources}:
+                for path in folder.glob(f"{Path(old).stem}.*"):
+                    path.unlink()
+            makefile = "".join(f"obj-m += {source.stem}.o\n" for source in sources)
+            for source in [*sources, None]:
+                target = folder / (source.name if source else "Makefile")
+                data = source.read_text() if source else makefile
+                if not target.exists() or target.read_text() != data:
+                    target.write_text(data)
+            host.step(f"building {name} out of tree", self.make_args(f"M={folder}", "modules"),
+                      f"module-{name}-{self.name}", env=self.env())
+
+        with host.lock(f"kernel-{self.name}"):
+            host.once(f"modules-{self.name}-{name}", build)
         return folder
 
-    def reader(self, sanitize=False):
-        """Build the kmemdump program; its path."""
-        return self._reader("reader-asan", "SANITIZE=1") if sanitize else self._reader("reader")
 
-    def guest_reader(self):
-        """Build the kmemdump program for guests of the board; its path."""
-        cflags, ldflags = host.static_libraries(self.board.debian, self.board.cross)
-        return self._reader(f"reader-{self.board.debian}", f"CC={self.board.cross}gcc",
-                            f"CFLAGS=-O2 {cflags}", f"LDFLAGS={ldflags}",
-                            "LIBS=-lelf -lzstd -lxxhash -lz")
+def guest_reader(board):
+    """Build the kmemdump program for guests of a @board; its path."""
+    cflags, ldflags = host.static_libraries(board.debian, board.cross)
+    return _reader(f"reader-{board.debian}", f"CC={board.cross}gcc", f"CFLAGS=-O2 {cflags}",
+                   f"LDFLAGS={ldflags}", "LIBS=-lelf -lzstd -lxxhash -lz")
 
-    @staticmethod
-    def _reader(name, *args):
-        out = CACHE / name
+
+def reader(sanitize=False):
+    """Build the kmemdump program; its path. It may @sanitize what it does with memory."""
+    return _reader("reader-asan", "SANITIZE=1") if sanitize else _reader("reader")
+
+
+def _reader(name, *args):
+    out = CACHE / name
+
+    def build():
         out.mkdir(parents=True, exist_ok=True)
         proc = subprocess.run(["make", "-s", "-C", str(REPO / "tools/kmemdump"),
                                f"OUTPUT={out}/", *args], capture_output=True, text=True)
         if proc.returncode:
             raise Failed("building tools/kmemdump:\n" + proc.stdout + proc.stderr)
-        return out / "kmemdump"
+
+    host.once(name, build)
+    return out / "kmemdump"

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the cases work with: a built kernel, modules, guests that crash, the reader."""
+"""What the cases work with: a built kernel, modules, guests that crash, the reader. Each is made
+when a case first asks for it."""
 
-import copy
 import json
 import shutil
+import struct
 import subprocess
-from functools import cached_property
+from functools import cache, cached_property
 
-from . import host
+from . import current, host, kernel
 from .guest import Guest
-from .host import CACHE, HERE, Failed
+from .host import HERE, Failed
 from .kernel import Board, Kernel
 from .tree import Tree
 
@@ -17,10 +18,11 @@ PARAM = "ramoops.kmemdump_size="
 RECORD = "kmemdump-ramoops-0"
 # "KDMP" as ramoops stores it: XORed with the "DBGC" of all its zones.
 ZONE_SIGNATURE = (0x504D444B ^ 0x43474244).to_bytes(4, "little")
-
-
-class Skipped(Exception):
-    """A test that can't be done here; str() says why."""
+# What is in front of a zone's data: the signature, where the next byte goes, how many there are.
+ZONE = struct.Struct("<4sII")
+SYSRQ = "echo c > /proc/sysrq-trigger"
+# The record of a real crash, for tests of the reader that need no kernel. See its README.
+STORED_RECORD = HERE / "data/story.rec"
 
 
 def expect(condition, what, shown=""):
@@ -28,31 +30,45 @@ def expect(condition, what, shown=""):
         raise Failed(f"expected: {what}" + (f"\n{shown}" if shown else ""))
 
 
+@cache
+def tree():
+    """The kernel tree, brought up to date once in this run."""
+    host.install(["linux-source-6.12", "patch", "xz-utils"])
+    it = Tree()
+    host.once("tree", it.make)
+    return it
+
+
+@cache
+def lab(board="x86_64-ramoops", variant=None):
+    return Lab(board, variant)
+
+
 class Lab:
-    def __init__(self):
-        self.tree = Tree().make()
-        self.dumps = CACHE / "dumps"
-        shutil.rmtree(self.dumps, ignore_errors=True)
-        self.dumps.mkdir(parents=True)
-        self._others = {}
-        self._use("x86_64-ramoops")
+    """The machine @board, and maybe a variant of its kernel."""
 
-    def _use(self, board, variant=None):
-        board = Board(board)
-        host.install(board.packages)
-        self.kernel = Kernel(self.tree, board, variant).build()
+    def __init__(self, board, variant):
+        self.board = Board(board)
+        self.variant = variant
 
-    def other(self, board, variant=None):
-        """The same lab with the machine @board, and maybe a variant of its kernel."""
-        if (board, variant) not in self._others:
-            lab = copy.copy(self)
-            for name in ("sample", "test_modules", "story_dump"):
-                lab.__dict__.pop(name, None)
-            lab._use(board, variant)
-            self._others[board, variant] = lab
-        return self._others[board, variant]
+    @property
+    def tree(self):
+        return tree()
+
+    @property
+    def dumps(self):
+        """The folder of the running test."""
+        return current.folder()
 
     @cached_property
+    def kernel(self):
+        host.install(host.PACKAGES + self.board.packages)
+        return Kernel(self.tree, self.board, self.variant).build()
+
+    def other(self, board, variant=None):
+        return lab(board, variant)
+
+    @property
     def sample(self):
         return self.kernel.module("samples/kmemdump/kmemdump_test.ko")
 
@@ -61,9 +77,21 @@ class Lab:
         """The folder of the built test modules."""
         return self.kernel.out_of_tree("test", sorted((HERE / "modules").glob("*.c")))
 
-    @cached_property
+    @property
     def reader_path(self):
-        return self.kernel.reader()
+        host.install(host.READER_PACKAGES)
+        return kernel.reader()
+
+    @property
+    def sanitized_reader(self):
+        host.install(host.READER_PACKAGES)
+        return kernel.reader(sanitize=True)
+
+    @property
+    def guest_reader(self):
+        """The kmemdump program for guests of this machine."""
+        host.install(host.READER_PACKAGES + self.board.packages)
+        return kernel.guest_reader(self.board)
 
     def guest(self, area="0x400000", append="", files=None, **kwargs):
         """A guest with the test modules in /root and a kmemdump area of @area bytes.
@@ -81,6 +109,19 @@ class Lab:
         folder = guest.fetch("/tmp/out", self.dumps / name)
         guest.run("rm -r /tmp/out")
         return folder / RECORD
+
+    def crash(self, guest, name, command=SYSRQ, timeout=120):
+        """Crash, and hold the machine at the reset: (record as RAM has it, console's text). The
+        case story shows that the next boot finds just these bytes."""
+        console = guest.crash_and_hold(command, timeout)
+        with guest.ram() as ram:
+            zone = self.find_zone(guest, ram)
+            _, _, size = ZONE.unpack_from(ram, zone)
+            data = ram[zone + ZONE.size:zone + ZONE.size + size]
+        expect(size, "a record in RAM", console[-3000:])
+        path = self.dumps / f"{name}.record"
+        path.write_bytes(data)
+        return path, console
 
     def listing(self, guest):
         """The regions in debugfs: name -> the columns before it."""
@@ -101,34 +142,38 @@ class Lab:
         expect(len(regions) == len(listing), "no other regions", str(sorted(regions)))
 
     def crash_in(self, name, mode, area="0x400000", append="", options="", **kwargs):
-        """Boot, crash in the way of @mode of the crash module; dump and console text."""
+        """Boot, crash in the way of @mode of the crash module; record and console text."""
         with self.guest(area, append, **kwargs) as guest:
-            console = guest.crash(f"insmod kmemdump_crash.ko mode={mode} {options}")
-            return self.fetch_record(guest, name), console
+            return self.crash(guest, name, f"insmod kmemdump_crash.ko mode={mode} {options}")
 
     def crash_with_full_log(self, name):
         """A record of a crash whose log is full, of text that hardly compresses."""
         with self.guest(append="printk.devkmsg=on") as guest:
             guest.run("head -c 150000 /dev/urandom | base64 -w 70 | "
                       "dd of=/dev/kmsg bs=71 iflag=fullblock", timeout=300)
-            guest.crash()
-            return self.fetch_record(guest, name)
+            return self.crash(guest, name)[0]
 
     @staticmethod
     def find_zone(guest, ram):
-        """Where ramoops' kmemdump zone starts in RAM: signature, start and size, then data."""
+        """Where ramoops' kmemdump zone starts in the file of RAM."""
         area = guest.board.area
-        zone = ram.find(ZONE_SIGNATURE, area["address"], area["address"] + area["size"])
+        start = area["address"] - guest.board.ram
+        zone = ram.find(ZONE_SIGNATURE, start, start + area["size"])
         expect(zone > 0, "a kmemdump zone in RAM")
         return zone
 
     @cached_property
     def story_dump(self):
-        """A record as the sample's story gives it."""
-        with self.guest() as guest:
-            guest.run("insmod kmemdump_test.ko")
-            guest.crash()
-            return self.fetch_record(guest, "story")
+        """A record as the sample's story gives it; one for all tests of a run."""
+        path = host.run_folder() / f"story-{self.board.name}.record"
+
+        def make():
+            with self.guest(area=None if self.board.dts else "0x400000") as guest:
+                guest.run("insmod kmemdump_test.ko")
+                shutil.copy(self.crash(guest, "story")[0], path)
+
+        host.once(path.name, make)
+        return path
 
     def reader(self, *args, status=0, reader=None):
         """What the kmemdump program prints; it has to end with @status, if that is not None."""
@@ -141,7 +186,8 @@ class Lab:
 
     def elf(self, dump):
         """The ELF core of a whole record, unpacked by the stock zstd program."""
-        out = dump.with_suffix(".elf")
+        host.install(["zstd"])
+        out = self.dumps / f"{dump.stem}.elf"
         proc = subprocess.run(["zstd", "-dqf", "-o", str(out), str(dump)], capture_output=True,
                               text=True)
         expect(proc.returncode == 0, "zstd -d to unpack the record", proc.stderr)

@@ -1,43 +1,97 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Runs the KUnit suites in a guest and counts each of their tests."""
+"""The KUnit suites: which tests there are, by their source, and what a guest says of them."""
 
+import contextlib
+import importlib
+import io
 import re
+import sys
+from dataclasses import dataclass
 
-from . import ktap
 from .guest import Guest
-from .host import Failed
-from .lab import expect
+from .host import REPO, Failed
+from .lab import expect, tree
 
-SUITES = {f"kmemdump-{name}" for name in ("core", "translate", "lifetime", "backend", "symbols",
-                                          "elfcore", "slots", "serialize", "index")}
-# Those of backends, by the option that builds them.
-SUITES_OF = {"CONFIG_KMEMDUMP_FADUMP": "kmemdump-fadump",
-             "CONFIG_QCOM_MINIDUMP_KUNIT_TEST": "kmemdump-minidump"}
 # Benchmarks are suites, too, but nothing to run among tests.
 BOOT = "kunit.enable=1 kunit.filter=speed>very_slow loglevel=7"
+# Suites that only some kernels have: the option that builds them.
+OPTIONS = {"kmemdump-fadump": "CONFIG_KMEMDUMP_FADUMP",
+           "kmemdump-minidump": "CONFIG_QCOM_MINIDUMP_KUNIT_TEST"}
+CASE = re.compile(r"^\s*KUNIT_CASE(?:_SLOW|_PARAM|_ATTR)?\((\w+)", re.M)
+SUITE = re.compile(r"^static struct kunit_suite \w+ = \{.*?\.name\s*=\s*\"([\w-]+)\".*?^\};", re.M | re.S)
 
 
-def run_suites(kernel, results, prefix="", append="", **kwargs):
-    with Guest(kernel, append=f"{BOOT} {append}", **kwargs) as guest:
-        text = guest.text
-    count(kernel, text, results, prefix)
+@dataclass
+class Result:
+    """@outcome: passed, failed or skipped. @said: why, or what the test printed."""
+    outcome: str
+    said: str
 
 
-def count(kernel, text, results, prefix=""):
-    """Count each test of the suites in the console text of a guest."""
-    # The NVRAM of a new pseries machine is empty, which its kernel warns of.
-    expect(not re.search(r"\bBUG:|\bWARNING:(?! nvram)|Oops", text), "no report of the kernel", text[-3000:])
-    try:
-        suites = [t for t in ktap.parse(text) if t.name.startswith("kmemdump")]
-    except ktap.Bad as err:
-        raise Failed(f"{err}\n{text[-3000:]}") from err
-    names = {suite.name for suite in suites}
+def sources():
+    """The name of each suite -> the names of its tests, in the source."""
+    found = {}
+    for path in sorted(REPO.glob("**/*_test.c")):
+        text = path.read_text()
+        suites = SUITE.findall(text)
+        if suites:
+            [name] = suites
+            found[name] = CASE.findall(text)
+    return found
+
+
+def wanted(kernel):
+    """The names of all tests that this kernel has."""
     config = (kernel.build_dir / ".config").read_text()
-    wanted = SUITES | {suite for option, suite in SUITES_OF.items() if f"{option}=y\n" in config}
-    expect(names == wanted, f"the suites {sorted(wanted)}", str(sorted(names)))
-    for suite in suites:
-        for name, test in suite.leaves(prefix):
-            if test.reason is not None:
-                results.add(name, skip=test.reason)
-            else:
-                results.add(name, error=None if test.ok else "\n".join(test.notes) or "not ok")
+    return {f"{suite}.{name}" for suite, names in sources().items() for name in names
+            if suite not in OPTIONS or f"{OPTIONS[suite]}=y\n" in config}
+
+
+def _parser():
+    """The parser of KTAP that the kernel tree has."""
+    folder = str(tree().linux / "tools/testing/kunit")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module("kunit_parser")
+
+
+def _said(text, test):
+    skip = re.search(rf"^.*\bok \d+ (?:- )?{re.escape(test.name)} # SKIP ?(.*)$", text, re.M)
+    return skip[1].strip() if skip else "\n".join(
+        line for one in (test, *test.subtests) for line in one.log)
+
+
+def read(text):
+    """The tests of our suites in the console text of a guest: suite.name -> Result. Failed for a
+    run that did not end, or that is no KTAP."""
+    parser = _parser()
+    words = io.StringIO()
+    parser.stdout._output = words
+    with contextlib.redirect_stdout(words):
+        main = parser.parse_run_tests(text.splitlines())
+    counts = main.counts
+    if counts.errors or counts.crashed or not main.subtests:
+        raise Failed(f"the suites did not end as they should:\n{words.getvalue()[-2000:]}\n"
+                     f"{text[-3000:]}")
+    status = parser.TestStatus
+    names = {status.SUCCESS: "passed", status.FAILURE: "failed", status.SKIPPED: "skipped"}
+    return {f"{suite.name}.{test.name}": Result(names[test.status], _said(text, test))
+            for suite in main.subtests if suite.name.startswith("kmemdump") for test in suite.subtests}
+
+
+def boot(kernel, append="", **kwargs):
+    """What a guest prints that runs the suites."""
+    with Guest(kernel, append=f"{BOOT} {append}", **kwargs) as guest:
+        return guest.text
+
+
+def check(kernel, text):
+    """The results in @text, which has all tests of this kernel and no report of errors."""
+    # The NVRAM of a new pseries machine is empty, which its kernel warns of.
+    expect(not re.search(r"\bBUG:|\bWARNING:(?! nvram)|Oops", text), "no report of the kernel",
+           text[-3000:])
+    results = read(text)
+    want = wanted(kernel)
+    expect(set(results) == want, "the tests of the source, and no others",
+           f"missing: {sorted(want - set(results))}\nmore: {sorted(set(results) - want)}")
+    return results

@@ -26,10 +26,11 @@ class Tree:
 
     def make(self):
         """Bring the tree up to date; files that stay the same are not touched."""
-        self._unpack()
-        patched = self.apply_patches()
-        self._sync("patched", patched)
-        self._sync("laid", self._overlay_files())
+        with host.lock(f"tree-{self.base}"):
+            self._unpack()
+            patched = self.apply_patches()
+            self._sync("patched", patched)
+            self._sync("laid", self._overlay_files())
         return self
 
     def _package_version(self):

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What pytest knows of the tests: their fixtures, their order, which may skip, what is said."""
+
+import json
+import subprocess
+
+import pytest
+
+from harness import current, host
+from harness import lab as labs
+from harness.host import CACHE, Failed
+from harness.skips import may_skip
+
+DURATIONS = CACHE / "durations.json"
+
+
+@pytest.fixture
+def lab(request):
+    """The machine that the file of the test names as BOARD."""
+    return labs.lab(getattr(request.module, "BOARD", "x86_64-ramoops"))
+
+
+@pytest.fixture
+def arm64():
+    return labs.lab("arm64-ramoops")
+
+
+@pytest.fixture
+def ppc64le():
+    return labs.lab("ppc64le-ramoops")
+
+
+@pytest.fixture
+def tree():
+    """The kernel tree with everything of this repository."""
+    return labs.tree()
+
+
+def _title(item):
+    return f"{item.path.stem}-{item.name.removeprefix('test_').split('@')[0]}"
+
+
+def pytest_collection_modifyitems(items):
+    """What took longest in the run before comes first, so that no lane is left with it alone."""
+    took = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    # All tests of a group come where its longest one does.
+    groups = {}
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        item.group = mark.args[0] if mark else item.nodeid
+        groups[item.group] = max(groups.get(item.group, 0), took.get(_title(item), 60))
+    items.sort(key=lambda item: (-groups[item.group], item.group))
+
+
+@pytest.fixture(autouse=True)
+def _current(request):
+    current.begin(_title(request.node))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    report.title = _title(item)
+    if report.skipped:
+        why = report.longrepr[2].removeprefix("Skipped: ")
+        if may_skip(report.title, why):
+            report.why = why
+        else:
+            report.outcome = "failed"
+            report.longrepr = f"skipped, which harness/skips.py does not know of: {why}"
+    elif report.failed:
+        text = str(report.longrepr)
+        if call.excinfo.errisinstance((Failed, subprocess.TimeoutExpired)):
+            text = f"{call.excinfo.value}\n{item.path.name}:{_line(item, call)}"
+        report.longrepr = text + "".join(f"\nconsole: {path}" for path in current.consoles()
+                                         if path.exists())
+
+
+def _line(item, call):
+    """Where in the file of the test it failed."""
+    return ", ".join(str(entry.lineno + 1) for entry in call.excinfo.traceback
+                     if str(entry.path) == str(item.path))
