@@ -4,13 +4,14 @@
 import re
 import struct
 
+import pytest
+
 from harness.lab import expect
 
 
-def _dump(lab, guest, name, options, area="0x400000"):
+def _dump(lab, guest, name, options):
     guest.run(f"insmod kmemdump_provider.ko {options}", timeout=300)
-    guest.crash(timeout=300)
-    dump = lab.fetch_record(guest, name)
+    dump, _ = lab.crash(guest, name, timeout=300)
     out = lab.reader("check", dump)
     expect("complete record" in out and "checksums verified" in out, "all of it intact", out)
     return dump
@@ -21,7 +22,8 @@ def _show(lab, dump, region):
 
 
 def test_modules_and_percpu(lab):
-    """Annotations of a module; per-CPU variables, of which each CPU's part can be asked for."""
+    """Annotations of a module; per-CPU variables, of which each CPU's part can be asked for; odd
+    sizes and places."""
     with lab.guest(cpus=4) as guest:
         dump = _dump(lab, guest, "percpu", "")
     expect(_show(lab, dump, "annotated") == "annotated in a module", "the annotated variable")
@@ -39,11 +41,6 @@ def test_modules_and_percpu(lab):
            "a per-CPU region in the list", out)
     raw = lab.reader("show", "-r", dump, "dynamic_percpu")
     expect(raw.count("dynamic of CPU") == 4, "all CPUs without @", raw)
-
-
-def test_odd_sizes_and_places(lab):
-    with lab.guest() as guest:
-        dump = _dump(lab, guest, "odd-places", "")
     expect(_show(lab, dump, "odd") == "odd place", "text over a page boundary")
     expect(_show(lab, dump, "one_byte") == "o", "one byte")
     expect(_show(lab, dump, "boundary") == "pl", "the bytes on each side of it")
@@ -84,21 +81,20 @@ def test_reserved_memory(lab):
     expect(f"0x{phys + 5:016x}" in lab.reader("list", dump), "its physical address")
 
 
-def test_all_kinds_on_ppc64le(lab):
+@pytest.mark.parametrize("mmu, append", [("Radix", ""), ("Hash", "disable_radix")],
+                         ids=["radix", "hash"])
+def test_all_kinds_on_ppc64le(ppc64le, mmu, append):
     """Pages of 64 KiB, and both MMUs."""
-    there = lab.other("ppc64le-ramoops")
-    for mmu in ("", "disable_radix"):
-        with there.guest(append=mmu) as guest:
-            expect(f"MMU\t\t: {'Hash' if mmu else 'Radix'}\n" in guest.run("cat /proc/cpuinfo"),
-                   "the right MMU")
-            dump = _dump(there, guest, f"ppc64le-{mmu}", "")
-        for cpu in range(there.kernel.board.cpus):
-            for kind in ("dynamic", "static"):
-                name = f"{kind.replace('static', 'annotated')}_percpu@{cpu}"
-                expect(_show(lab, dump, name) == f"{kind} of CPU {cpu}", f"what is in {name}")
-        expect(_show(lab, dump, "odd") == "odd place", "text over a page boundary")
-        expect(_show(lab, dump, "boundary") == "pl", "the bytes on each side of it")
-        expect("Kernel panic - not syncing" in lab.reader("log", dump), "the log")
+    with ppc64le.guest(append=append) as guest:
+        expect(f"MMU\t\t: {mmu}\n" in guest.run("cat /proc/cpuinfo"), "the right MMU")
+        dump = _dump(ppc64le, guest, "ppc64le", "")
+    for cpu in range(ppc64le.board.cpus):
+        for kind in ("dynamic", "static"):
+            name = f"{kind.replace('static', 'annotated')}_percpu@{cpu}"
+            expect(_show(ppc64le, dump, name) == f"{kind} of CPU {cpu}", f"what is in {name}")
+    expect(_show(ppc64le, dump, "odd") == "odd place", "text over a page boundary")
+    expect(_show(ppc64le, dump, "boundary") == "pl", "the bytes on each side of it")
+    expect("Kernel panic - not syncing" in ppc64le.reader("log", dump), "the log")
 
 
 def test_memory_of_a_device(lab):

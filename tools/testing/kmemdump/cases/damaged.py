@@ -5,6 +5,8 @@ find is missing, and nothing else."""
 import json
 import re
 
+import pytest
+
 from harness import host
 from harness.lab import expect
 
@@ -12,13 +14,13 @@ VARIABLES = ("slab_caches", "init_mm")
 
 
 def _check(lab, damage):
-    with lab.guest(area=None if lab.kernel.board.dts else "0x400000",
+    with lab.guest(area=None if lab.board.dts else "0x400000",
                    append="kmemdump.coreset=extended") as guest:
         guest.run("insmod kmemdump_test.ko")
         where = " ".join(f"{name}=0x$(sed -n 's/ [A-Za-z] {name}$//p' /proc/kallsyms)"
                          for name in VARIABLES)
-        console = guest.crash(f"insmod kmemdump_damage.ko with={damage} {where}")
-        record = lab.fetch_record(guest, f"damage-{damage}")
+        record, console = lab.crash(guest, "damage",
+                                    f"insmod kmemdump_damage.ko with={damage} {where}")
     expect(f"kmemdump test: damaged with {damage}" in console and
            console.count("Kernel panic - not syncing") == 1, "one panic, that of the test", console)
     info = json.loads(lab.reader("check", "--json", record, status=1))
@@ -41,19 +43,14 @@ def _check_tasks(lab, record):
     expect("[ksoftirqd/0]" in out and re.search(r"^> .* insmod$", out, re.M), "tasks", out)
 
 
-def test_garbage(lab):
-    _check_tasks(lab, _check(lab, "garbage"))
+DAMAGES = ("garbage", "user", "cycle")
 
 
-def test_user_memory(lab):
-    _check_tasks(lab, _check(lab, "user"))
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged(lab, damage):
+    _check_tasks(lab, _check(lab, damage))
 
 
-def test_cycles(lab):
-    _check_tasks(lab, _check(lab, "cycle"))
-
-
-def test_arm64(lab):
-    there = lab.other("arm64-ramoops")
-    for damage in ("garbage", "user", "cycle"):
-        _check(there, damage)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_on_arm64(arm64, damage):
+    _check(arm64, damage)

@@ -37,30 +37,37 @@ print(json.dumps({
     "release": prog["init_uts_ns"].name.release.string_().decode(),
 }))
 """
-_dumps = {}
 
 
-def _minidump(there):
+def _name(board, core_set, cpus, append, devices):
+    return "-".join(filter(None, (board, core_set, cpus and f"{cpus}cpus", append,
+                                  "".join(devices[1:]))))
+
+
+def _make_minidump(there, path):
     with Held(there) as held:
         held.guest.run("insmod kmemdump_test.ko")
-        core = held.save(held.crash()[1], "debug-minidump")
-    return there, core, core
+        shutil.copy(held.save(held.crash()[1], "debug"), path)
+
+
+def _make_record(there, path, core_set, cpus, append, devices):
+    with there.guest(area=None if there.board.dts else "0x400000", cpus=cpus,
+                     append=f"kmemdump.coreset={core_set} {append}", devices=devices) as guest:
+        guest.run("insmod kmemdump_test.ko")
+        shutil.copy(there.crash(guest, "debug")[0], path)
 
 
 def _dump(lab, board, core_set="standard", cpus=None, append="", devices=()):
-    """The lab of the board and the ELF core of a crash there."""
-    key = board, core_set, cpus, append, devices
-    if key not in _dumps and board == "arm64-minidump":
-        _dumps[key] = _minidump(lab.other(board))
-    elif key not in _dumps:
-        there = lab if board == "x86_64-ramoops" else lab.other(board)
-        with there.guest(area=None if there.kernel.board.dts else "0x400000", cpus=cpus,
-                         append=f"kmemdump.coreset={core_set} {append}", devices=devices) as guest:
-            guest.run("insmod kmemdump_test.ko")
-            guest.crash()
-            record = there.fetch_record(guest, f"debug-{len(_dumps)}")
-        _dumps[key] = there, record, there.elf(record)
-    return _dumps[key]
+    """The lab of the board, what a crash there has left, and its ELF core; one crash for all tests
+    of a run."""
+    name = _name(board, core_set, cpus, append, devices)
+    path = host.run_folder() / f"debug-{name}"
+    there = lab.other(board)
+    if board == "arm64-minidump":
+        host.once(path.name, lambda: _make_minidump(there, path))
+        return there, path, path
+    host.once(path.name, lambda: _make_record(there, path, core_set, cpus, append, devices))
+    return there, path, there.elf(path)
 
 
 def _crash(there, core, commands):
@@ -68,7 +75,7 @@ def _crash(there, core, commands):
     asked = []
     for i, command in enumerate(commands):
         asked += [f"eval {770000 + i}", command]
-    text = host.crash(there.kernel.vmlinux, core, asked, debian=there.kernel.board.debian)
+    text = host.crash(there.kernel.vmlinux, core, asked, debian=there.board.debian)
     parts = re.split(r"^hexadecimal: .*\n +decimal: 7700(\d\d).*\n +octal: .*\n +binary: .*\n", text,
                      flags=re.M)
     expect(len(parts) == 2 * len(commands) + 1, "an answer to each command", text[-3000:])
@@ -178,8 +185,8 @@ def test_crash_in_a_module(lab):
     """The function of the module is named in the backtrace."""
     with lab.guest(append="kmemdump.coreset=standard oops=panic") as guest:
         guest.run("insmod kmemdump_crash.ko")
-        guest.crash("echo oops > /sys/module/kmemdump_crash/parameters/crash")
-        record = lab.fetch_record(guest, "debug-module")
+        record, _ = lab.crash(guest, "module",
+                              "echo oops > /sys/module/kmemdump_crash/parameters/crash")
     out = _crash(lab, lab.elf(record), ["bt", "mod"])
     expect("[exception RIP: crash_oops" in out["bt"], "the function that crashed", out["bt"])
     for name in ("crash_now", "param_attr_store", "vfs_write"):
@@ -323,8 +330,7 @@ def test_budget(lab):
     """A core set that is larger than the area: what matters most is there."""
     with lab.guest(area="0x60000", append="kmemdump.coreset=standard") as guest:
         guest.run("insmod kmemdump_test.ko")
-        guest.crash()
-        record = lab.fetch_record(guest, "budget")
+        record, _ = lab.crash(guest, "budget")
     info = json.loads(lab.reader("check", "--json", record, status=1))
     states = {r["name"]: r["state"] for r in info["regions"]}
     expect(info["record"] == "partial", "a partial record", str(info["record"]))
@@ -342,8 +348,7 @@ def test_crowd(lab):
     """1,000 threads deep in their stacks, and 3,000 regions."""
     with lab.guest(append="kmemdump.coreset=standard") as guest:
         guest.run("insmod kmemdump_crowd.ko", timeout=300)
-        guest.crash(timeout=300)
-        record = lab.fetch_record(guest, "crowd")
+        record, _ = lab.crash(guest, "crowd", timeout=300)
     info = json.loads(lab.reader("check", "--json", record))
     expect(info["good"] and info["left_out"] == 0, "a whole dump", str(info["left_out"]))
     names = {r["name"] for r in info["regions"] if r["checksum"] == "good"}
@@ -360,8 +365,7 @@ def test_crowd_in_a_small_area(lab):
     """The order holds: what matters most is there."""
     with lab.guest(area="0x90000", append="kmemdump.coreset=standard") as guest:
         guest.run("insmod kmemdump_crowd.ko", timeout=300)
-        guest.crash(timeout=300)
-        record = lab.fetch_record(guest, "small-crowd")
+        record, _ = lab.crash(guest, "small-crowd", timeout=300)
     expect(record.stat().st_size <= 0x90000, "a record that fits", str(record.stat().st_size))
     info = json.loads(lab.reader("check", "--json", record, status=1))
     bad = [r["name"] for r in info["regions"] if r["state"] != "ok" and

@@ -8,6 +8,8 @@ import re
 import struct
 import subprocess
 
+import pytest
+
 from harness import host, story
 from harness.full_dump import FullDump
 from harness.guest import initramfs
@@ -70,12 +72,13 @@ def _hypervisor_dump(lab):
                        devices=["-device", "vmcoreinfo"]) as guest:
             _fill(guest)
             listing = lab.listing(guest)
-            dump = lab.dumps / "guest-memory"
+            dump = host.run_folder() / "guest-memory"
             guest.qmp("dump-guest-memory", paging=False, protocol=f"file:{dump}")
         _guest_memory.extend((dump, listing))
     return _guest_memory
 
 
+@pytest.mark.xdist_group("guest-memory")
 def test_dump_guest_memory(lab):
     _check(lab, *_hypervisor_dump(lab))
 
@@ -127,6 +130,7 @@ def _list_damaged(reader, dump):
     return proc.returncode, proc.stderr
 
 
+@pytest.mark.xdist_group("guest-memory")
 def test_damaged_list(lab):
     """Whatever stands where the kernel's list should be, the reader does not fall over."""
     reader = lab.sanitized_reader

@@ -18,8 +18,7 @@ def test_boot_parameter(lab):
         expect(rows["runqueues"][2] == str(8 * guest.board.cpus), "a per-CPU symbol", str(rows))
         log = guest.run("dmesg")
         expect("kmemdump.symbols: no_such_symbol left out: -ENOENT" in log, "a warning", log)
-        guest.crash()
-        dump = lab.fetch_record(guest, "symbols")
+        dump, _ = lab.crash(guest, "symbols")
     banner = lab.reader("show", dump, "linux_banner")
     expect(banner.startswith("Linux version 6.12."), "the banner", banner)
 
@@ -67,8 +66,7 @@ def test_classes(lab):
         why = guest.run("cat /sys/kernel/debug/kmemdump/not_carried")
         expect("ramoops\t10\tmy_critical_data\tits class is not meant for this backend\n" in why,
                "the region and the reason", why)
-        guest.crash()
-        dump = lab.fetch_record(guest, "classes")
+        dump, _ = lab.crash(guest, "classes")
     out = lab.reader("list", dump)
     expect("log_text" in out and "my_critical_data" not in out and " core " not in out,
            "the log and nothing else", out)

@@ -8,6 +8,8 @@ def test_survives_reboots_and_crashes(lab):
     with lab.guest() as guest:
         guest.run("insmod kmemdump_test.ko")
         guest.crash()
+        mode = guest.run(f"stat -c %a /sys/fs/pstore/{RECORD}")
+        expect(mode.strip() == "400", "a file for root only", mode)
         first = guest.run(f"md5sum /sys/fs/pstore/{RECORD}")
         guest.reboot()
         again = guest.run(f"md5sum /sys/fs/pstore/{RECORD}")
@@ -28,9 +30,8 @@ def test_survives_reboots_and_crashes(lab):
         expect(RECORD not in listing, "the erased record to be gone after a reboot", listing)
 
         guest.run("insmod kmemdump_crash.ko")
-        console = guest.crash()
+        dump, console = lab.crash(guest, "second")
         expect("dump saved," in console, "room for a new one", console)
-        dump = lab.fetch_record(guest, "second")
     out = lab.reader("list", dump, status=1)
     expect("module_data" in out and "my_critical_data" not in out, "the new crash's regions", out)
 
@@ -40,14 +41,6 @@ def test_erased_in_the_same_boot(lab):
     with lab.guest() as guest:
         guest.crash()
         guest.run(f"cat /sys/fs/pstore/{RECORD} > /dev/null && rm /sys/fs/pstore/{RECORD}")
-        console = guest.crash()
+        dump, console = lab.crash(guest, "erased")
         expect("dump saved," in console, "the second crash to be saved", console)
-        expect("complete record" in lab.reader("check", lab.fetch_record(guest, "erased")),
-               "a whole record")
-
-
-def test_root_only(lab):
-    with lab.guest() as guest:
-        guest.crash()
-        mode = guest.run(f"stat -c %a /sys/fs/pstore/{RECORD}")
-        expect(mode.strip() == "400", "a file for root only", mode)
+        expect("complete record" in lab.reader("check", dump), "a whole record")

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
-"""An ELF core of a 64-bit little-endian machine, read here from the ELF format alone."""
+"""An ELF core of a 64-bit little-endian machine, which pyelftools reads: nothing here is
+shared with the code that makes such cores, or with the reader."""
 
 import bisect
+import io
 import struct
 
-EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
-PHDR = struct.Struct("<IIQQQQQQ")
-SHDR = struct.Struct("<IIQQQQIIQQ")
-PT_LOAD, PT_NOTE = 1, 4
-NT_PRSTATUS = 1
+from elftools.elf.elffile import ELFFile
+
 # Of struct elf_prstatus: where the PID and the registers are.
 PR_PID, PR_REG = 32, 112
 
@@ -18,24 +17,19 @@ class Unreadable(Exception):
 
 
 class ElfCore:
-    """@loads: (virtual address, physical address, bytes) in the order of the headers."""
+    """@loads: (virtual address, physical address, bytes) in the order of the headers.
+    @notes: (name, type, bytes); the type is a name if pyelftools knows one."""
 
     def __init__(self, data):
-        ehdr = EHDR.unpack_from(data)
-        phdrs = [PHDR.unpack_from(data, ehdr[5] + i * PHDR.size) for i in range(ehdr[10])]
-        self.loads = [(p[3], p[4], data[p[2]:p[2] + p[5]]) for p in phdrs if p[0] == PT_LOAD]
-        self.notes = []
-        for _, _, offset, _, _, size, _, _ in (p for p in phdrs if p[0] == PT_NOTE):
-            self._add_notes(data[offset:offset + size])
-
-    def _add_notes(self, data):
-        at = 0
-        while at + 12 <= len(data):
-            namesz, descsz, kind = struct.unpack_from("<III", data, at)
-            desc = at + 12 + -(-namesz // 4) * 4
-            name = data[at + 12:at + 12 + namesz].rstrip(b"\0").decode()
-            self.notes.append((name, kind, data[desc:desc + descsz]))
-            at = desc + -(-descsz // 4) * 4
+        self.elf = ELFFile(io.BytesIO(data))
+        self.machine = self.elf["e_machine"]
+        segments = list(self.elf.iter_segments())
+        self.loads = [(s["p_vaddr"], s["p_paddr"], s.data()) for s in segments
+                      if s["p_type"] == "PT_LOAD"]
+        notes = [s for s in segments if s["p_type"] == "PT_NOTE"]
+        self.raw_notes = b"".join(s.data() for s in notes)
+        self.notes = [(note["n_name"], note["n_type"], note["n_descdata"])
+                      for s in notes for note in s.iter_notes()]
 
     def read(self, address, size):
         """Memory by its virtual address; it may be in several pieces."""
@@ -58,7 +52,7 @@ class ElfCore:
     def _cpus(self, words):
         return [(struct.unpack_from("<i", desc, PR_PID)[0],
                  struct.unpack_from(f"<{words}Q", desc, PR_REG))
-                for name, kind, desc in self.notes if (name, kind) == ("CORE", NT_PRSTATUS)]
+                for name, kind, desc in self.notes if (name, kind) == ("CORE", "NT_PRSTATUS")]
 
     @property
     def arm64_cpus(self):

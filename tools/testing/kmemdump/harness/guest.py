@@ -18,7 +18,7 @@ from . import current, host
 from .host import HERE, Failed
 
 PROMPT = re.compile(r"(?:^|\n)guest:(\d+)# $")
-BOOTED = re.compile(r"\nguest: booted\n")
+BOOTED = re.compile(r"(?:^|\n)guest: booted\n")
 NOISE = re.compile(r"\r|\x1b\[[0-9;]*[A-Za-z]")
 HALF_ESCAPE = re.compile(r"(?:\x1b(?:\[[0-9;]*)?)?\Z")
 DISK_MIB = 64
@@ -164,6 +164,13 @@ class Guest:
                                  f"{' before QEMU ended' if self._closed else ''}; it ends with:\n"
                                  f"{self.text[-2000:]}\nconsole: {self.log}")
                 self._more.wait(min(left, 1))
+
+    def wait_more(self, start, timeout=1):
+        """What the console has from @start on, after a while at the latest."""
+        with self._more:
+            if len(self.text) <= start:
+                self._more.wait(timeout)
+            return self.text[start:]
 
     def wait_prompt(self, start=0, timeout=120):
         return int(self.wait(PROMPT, timeout, start).group(1))

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def lock(name):
             _depth[name] -= 1
 
 
-RUNS_KEPT = 5
+RUNS_KEPT, RUN_HOURS = 5, 4
 
 
 def run_folder():
@@ -71,7 +72,9 @@ def run_folder():
         with lock("runs"):
             LOGS.mkdir(parents=True, exist_ok=True)
             for old in sorted(LOGS.glob("run-*"))[:1 - RUNS_KEPT]:
-                shutil.rmtree(old, ignore_errors=True)
+                # Another run may still be going on.
+                if time.time() - old.stat().st_mtime > RUN_HOURS * 3600:
+                    shutil.rmtree(old, ignore_errors=True)
             folder = LOGS / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
             (folder / "consoles").mkdir(parents=True)
             (LOGS / "last").unlink(missing_ok=True)
@@ -248,18 +251,17 @@ def static_libraries(architecture, cross):
     return f"-isystem {include} -isystem {include / triple}", f"-static -B{lib} -L{lib}"
 
 
+@contextlib.contextmanager
 def _in_root(*files):
-    """Have files in the testing root; their paths there. Only the newest of a name stays."""
-    work = testing_root() / "tmp"
-    paths = []
-    for file in files:
-        target = work / f"{file.name}-{file.stat().st_ino}-{file.stat().st_mtime_ns}"
-        if not target.exists():
-            for old in work.glob(f"{file.name}-*"):
-                old.unlink()
-            shutil.copy(file, target)
-        paths.append(f"/tmp/{target.name}")
-    return paths
+    """Have files in the testing root: their paths there, in a folder of their own."""
+    root = testing_root()
+    with tempfile.TemporaryDirectory(dir=root / "tmp") as work:
+        for file in files:
+            try:
+                os.link(file, Path(work) / file.name)
+            except OSError:     # on another file system
+                shutil.copy(file, work)
+        yield [f"/tmp/{Path(work).name}/{file.name}" for file in files]
 
 
 def _chroot(*cmd, text=None):
@@ -276,7 +278,7 @@ def _foreign(debian, program, *args, text=None):
     qemu = {"arm64": "qemu-aarch64-static", "ppc64el": "qemu-ppc64le-static"}[debian]
     proc = subprocess.run([qemu, "-L", str(root), str(root / "usr/bin" / program),
                            *map(str, args)], input=text, capture_output=True, text=True,
-                          errors="replace", timeout=600)
+                          errors="replace", timeout=1200)
     return proc.stdout + proc.stderr
 
 
@@ -285,30 +287,34 @@ def crash(vmlinux, dump, commands, *options, debian="amd64"):
     that it was built for."""
     text = "\n".join(commands) + "\nquit\n"
     if debian == "amd64":
-        return _chroot("crash", "-s", *options, *_in_root(vmlinux, dump), text=text)
+        with _in_root(vmlinux, dump) as paths:
+            return _chroot("crash", "-s", *options, *paths, text=text)
     return _foreign(debian, "crash", "-s", *options, vmlinux, dump, text=text)
 
 
 def gdb(vmlinux, dump, offset, commands):
     """What gdb answers on @dump of a kernel that runs @offset from where it was linked."""
-    vmlinux, dump = _in_root(vmlinux, dump)
-    args = [f"core-file {dump}", f"symbol-file -o {offset:#x} {vmlinux}", *commands]
-    return _chroot("gdb-multiarch", "-nx", "-batch", *(f"-ex={arg}" for arg in args))
+    with _in_root(vmlinux, dump) as (symbols, core):
+        args = [f"core-file {core}", f"symbol-file -o {offset:#x} {symbols}", *commands]
+        return _chroot("gdb-multiarch", "-nx", "-batch", *(f"-ex={arg}" for arg in args))
 
 
 def makedumpfile(vmcore, *options, debian="amd64"):
     """The file that makedumpfile makes of a vmcore."""
     options = ("--message-level", "4", *options)
+    out = vmcore.with_name("makedumpfile.out")
+    out.unlink(missing_ok=True)
     if debian == "amd64":
-        [path] = _in_root(vmcore)
         # Without it, it takes buffers of no bytes, and goes round for ever.
-        (testing_root() / "proc/meminfo").write_text(Path("/proc/meminfo").read_text())
-        out = testing_root() / "tmp/makedumpfile.out"
-        out.unlink(missing_ok=True)
-        text = _chroot("makedumpfile", *options, path, "/tmp/makedumpfile.out")
+        meminfo = testing_root() / "proc/meminfo"
+        if not meminfo.exists():
+            meminfo.write_text(Path("/proc/meminfo").read_text())
+        with _in_root(vmcore) as [path]:
+            made = f"{Path(path).parent}/made"
+            text = _chroot("makedumpfile", *options, path, made)
+            if (testing_root() / made[1:]).exists():
+                shutil.move(testing_root() / made[1:], out)
     else:
-        out = vmcore.with_name("makedumpfile.out")
-        out.unlink(missing_ok=True)
         text = _foreign(debian, "makedumpfile", *options, vmcore, out)
     if not out.exists():
         raise Failed(f"makedumpfile {' '.join(options)}:\n{text[-3000:]}")
@@ -317,13 +323,13 @@ def makedumpfile(vmcore, *options, debian="amd64"):
 
 def drgn(vmlinux, dump, script):
     """What a Python @script prints, which has the dump as @prog."""
-    vmlinux, dump = _in_root(vmlinux, dump)
-    return _chroot("python3", "-", text=f"""
+    with _in_root(vmlinux, dump) as (symbols, core):
+        return _chroot("python3", "-", text=f"""
 import drgn
 from drgn.helpers.linux import *
 prog = drgn.Program()
-prog.set_core_dump({dump!r})
-prog.load_debug_info([{vmlinux!r}])
+prog.set_core_dump({core!r})
+prog.load_debug_info([{symbols!r}])
 {script}""")
 
 

@@ -162,6 +162,11 @@ class Lab:
         expect(zone > 0, "a kmemdump zone in RAM")
         return zone
 
+    def empty_zone(self, guest, ram):
+        """Erase the record in RAM, as the next boot would after somebody has read it."""
+        zone = self.find_zone(guest, ram)
+        ZONE.pack_into(ram, zone, ZONE_SIGNATURE, 0, 0)
+
     @cached_property
     def story_dump(self):
         """A record as the sample's story gives it; one for all tests of a run."""

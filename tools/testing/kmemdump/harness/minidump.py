@@ -4,6 +4,7 @@ reader with. Written from the formats, not from the code of the kernel or the re
 
 import struct
 
+from .elfcore import ElfCore
 from .host import xxh64
 
 PAGE = 4096
@@ -27,11 +28,8 @@ class Core:
 
     @classmethod
     def from_elf(cls, data):
-        ehdr = EHDR.unpack_from(data)
-        phdrs = [PHDR.unpack_from(data, ehdr[5] + i * PHDR.size) for i in range(ehdr[10])]
-        notes = b"".join(data[p[2]:p[2] + p[5]] for p in phdrs if p[0] == PT_NOTE)
-        return cls(ehdr[2], notes, [(p[3], p[4], data[p[2]:p[2] + p[5]]) for p in phdrs
-                                    if p[0] == PT_LOAD and p[5]])
+        core = ElfCore(data)
+        return cls(describe.ENUM[core.machine], core.raw_notes, [l for l in core.loads if l[2]])
 
     @classmethod
     def small(cls, regions=6, size=64, page=PAGE):

@@ -16,14 +16,16 @@ def _show(prompt, command, output):
 
 
 def play(lab, target, shown=None):
-    """Play the story with the module @shown or the sample; the record and the console's text."""
+    """Play the story with the module @shown or the sample; the record, what of it was in RAM at
+    the reset, and the console's text."""
     from .guest import Guest
     files = {"/root/kmemdump_test.ko": shown or lab.sample}
-    with Guest(lab.kernel, files, "ramoops.kmemdump_size=0x400000") as guest:
+    with Guest(lab.kernel, files, "ramoops.kmemdump_size=0x400000 panic=1") as guest:
         for command in ("insmod kmemdump_test.ko", "dmesg | tail -n 2", "sync"):
             _show("guest#", command, guest.run(command))
         command = "echo c > /proc/sysrq-trigger"
-        console = guest.crash(command)
+        in_ram, console = lab.crash(guest, "in-ram", command)
+        guest.release(hold=False)
         lines = console.splitlines()
         end = next(i for i, line in enumerate(lines) if "Rebooting in" in line)
         head = [i for i, line in enumerate(lines) if "Kernel panic" in line][0]
@@ -35,14 +37,14 @@ def play(lab, target, shown=None):
             _show("guest#", command, guest.run(command))
         left = guest.run("ls /sys/fs/pstore")
         dump = guest.fetch("/tmp/out", target) / RECORD
-    return dump, console, left
+    return dump, in_ram, console, left
 
 
 def demo(lab):
     start = time.monotonic()
     reader = lab.reader_path
     say(f"\nBooting {lab.kernel.image} in QEMU\n")
-    dump, _, _ = play(lab, lab.dumps / "demo")
+    dump, *_ = play(lab, lab.dumps / "demo")
     say(f"\nThe dump is on the host now: {dump}\n")
     for args in (["list", dump], ["check", dump]):
         _show("host$", f"kmemdump {args[0]} {dump.name}", lab.reader(*args))

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Test module: every CPU registers, moves and unregisters regions without a
- * pause, while interrupts move regions that stay. After a while one CPU panics;
- * or, with crash=0, a backend comes and goes meanwhile, and all stop.
+ * pause, while interrupts move regions that stay. After a number of rounds and a
+ * while one CPU panics, at a moment when at least one region of another CPU is
+ * registered; or, with crash=0, a backend comes and goes meanwhile, and all stop.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -22,6 +23,14 @@
 
 static unsigned int delay_us = 1000;
 module_param(delay_us, uint, 0);
+
+/* It ends after delay_us, and not before as many rounds of all CPUs. */
+static unsigned int least_rounds = 100;
+module_param(least_rounds, uint, 0);
+
+/* Nor, with crash=0, before the backend has come that often. */
+static unsigned int least_attaches;
+module_param(least_attaches, uint, 0);
 
 static unsigned int slots = 60;
 module_param(slots, uint, 0);
@@ -44,12 +53,31 @@ static char names[NR_STABLE][16];
 
 static atomic_t running;
 static atomic_long_t rounds, moves, attaches;
+/* The CPU that is to panic wants a region to stay registered; one of them stays. */
+static bool panics;
+static atomic_t stays;
 static int error;
 
 /* What a region holds tells which one it is. */
 static void fill(char *p, size_t size, int n)
 {
 	memset(p, n, size);
+}
+
+/* Move @region between @p and @q for ever, if a panic comes and no other one does. */
+static void stay(struct kmemdump_region *region, char *p, char *q)
+{
+	if (!READ_ONCE(panics) || atomic_cmpxchg(&stays, 0, 1))
+		return;
+	while (!kthread_should_stop()) {
+		int ret;
+
+		region->virt_addr = region->virt_addr == p ? q : p;
+		ret = kmemdump_update_region(region);
+		if (ret && ret != -EBUSY)
+			WRITE_ONCE(error, ret);
+		cond_resched();
+	}
 }
 
 static int one_round(unsigned int cpu, unsigned int n)
@@ -75,6 +103,7 @@ static int one_round(unsigned int cpu, unsigned int n)
 			do {
 				ret = kmemdump_update_region(&region);
 			} while (ret == -EBUSY);
+			stay(&region, p, q);
 			ret = kmemdump_unregister_region(&region) ?: ret;
 		}
 	}
@@ -255,13 +284,21 @@ static int __init kmemdump_storm_init(void)
 	while (atomic_read(&running) < num_online_cpus() - crash)
 		cond_resched();
 	if (crash) {
+		while (atomic_long_read(&rounds) < least_rounds)
+			cond_resched();
 		udelay(delay_us % 1000);
 		mdelay(delay_us / 1000);
+		WRITE_ONCE(panics, true);
+		while (!atomic_read(&stays))
+			cond_resched();
 		panic("kmemdump test: in the storm, after %ld rounds, %ld moves, result %d",
 		      atomic_long_read(&rounds), atomic_long_read(&moves), READ_ONCE(error));
 	}
 
 	msleep(delay_us / 1000);
+	while (atomic_long_read(&rounds) < least_rounds ||
+	       atomic_long_read(&attaches) < least_attaches)
+		msleep(20);
 	for_each_online_cpu(cpu)
 		kthread_stop(tasks[cpu]);
 	for (i = 0; i < ARRAY_SIZE(others); i++)
