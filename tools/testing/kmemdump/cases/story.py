@@ -30,7 +30,8 @@ def _check_dump(lab, dump):
 
 
 def test_sample_from_the_tree(lab):
-    dump, in_ram, console, left = story.play(lab, lab.dumps / "in-tree")
+    dump = lab.dumps / RECORD
+    in_ram, console, left = story.play(lab, dump)
     expect("Kernel panic - not syncing: sysrq triggered crash" in console, "the panic")
     expect("Rebooting in" in console, "a reboot by the guest itself")
     expect(RECORD not in left and "dmesg-ramoops-0" in left,

@@ -8,9 +8,7 @@ import subprocess
 from . import suites
 from .guest import Guest
 from .host import CACHE, Failed, say
-from .kernel import Board, Kernel
-from .runner import Results
-from .tree import Tree
+from .lab import lab
 
 GOAL = 90
 
@@ -18,16 +16,16 @@ GOAL = 90
 def _fetch(kernel, folder):
     """Run the suites, read each debugfs file once, and bring the counters to the host."""
     with Guest(kernel, append=suites.BOOT) as guest:
-        results = Results(quiet=True)
-        suites.count(kernel, guest.text, results)
-        if results.failed:
-            raise Failed(f"tests fail: {', '.join(results.failed)}")
+        results = suites.check(kernel, guest.text)
+        failed = [name for name, result in results.items() if result.outcome == "failed"]
+        if failed:
+            raise Failed(f"tests fail: {', '.join(failed)}")
         guest.run("cat /sys/kernel/debug/kmemdump/* > /dev/null")
         source = f"/sys/kernel/debug/gcov{kernel.build_dir}/mm/kmemdump"
         guest.run(f"mkdir /tmp/gcov && for f in {source}/*.gcda; do "
                   "cat $f > /tmp/gcov/${f##*/}; done")
         guest.fetch("/tmp/gcov", folder)
-    return results.passed
+    return sum(result.outcome == "passed" for result in results.values())
 
 
 def _lines(kernel, folder, name):
@@ -56,7 +54,7 @@ def _ranges(numbers):
 
 
 def run():
-    kernel = Kernel(Tree().make(), Board("x86_64-ramoops"), "gcov").build()
+    kernel = lab(variant="gcov").kernel
     folder = CACHE / "gcov"
     passed = _fetch(kernel, folder)
     names = sorted(path.stem for path in folder.glob("*.gcda")

@@ -4,19 +4,25 @@ registrations, and panics in the middle of one."""
 
 import re
 
-from harness import suites
-from harness.guest import Guest
-from harness.host import HERE, Failed, say
-from harness.kernel import Board, Kernel
-from harness.lab import expect
+import pytest
 
+from harness import host, suites
+from harness.host import Failed
+from harness.lab import expect, lab
+
+# KASAN, UBSAN, lockdep and kmemleak; KCSAN. Each takes long to build and to run, so that one
+# lane does all that is done with it.
+VARIANTS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("debug", "kcsan")]
 # The first lines of what KASAN, UBSAN, KCSAN, lockdep, RCU and others print.
 REPORT = re.compile(r"BUG:|WARNING:|UBSAN:|Oops|possible (?:circular|recursive)|"
                     r"suspicious RCU|INFO: (?:task|rcu)|detected stall|"
                     r"sleeping function|new suspected memory leaks|inconsistent lock state|"
                     r"lock held when returning|scheduling while atomic")
 PANICS = 20
-MEMORY_MIB = 1536
+# The storm has a backend with slots, which follow the tasks then. With KASAN a task is in 9
+# pieces, and half of the slots at most are for those that run.
+APPEND = "kmemdump.running=1"
+SLOTS = 72
 
 
 def _no_report(text, what):
@@ -26,50 +32,68 @@ def _no_report(text, what):
                      + text[max(0, found.start() - 200):found.start() + 4000])
 
 
-def _kernel(lab, variant):
-    kernel = Kernel(lab.tree, Board("x86_64-ramoops"), variant).build()
-    modules = kernel.out_of_tree("test", sorted((HERE / "modules").glob("*.c")))
-    return kernel, {f"/root/{path.name}": path for path in modules.glob("*.ko")}
+def _guest(there, append=""):
+    return there.guest(append=f"{append} {APPEND}", cpus=4, memory_mib=1536, timeout=600)
 
 
-def _run(lab, results, variant, leaks):
-    kernel, files = _kernel(lab, variant)
-    # The storm has a backend with slots, which follow the tasks then.
-    append = f"{suites.BOOT} ramoops.kmemdump_size=0x400000 kmemdump.running=1"
-    with Guest(kernel, files, append, cpus=4, memory_mib=MEMORY_MIB, timeout=600) as guest:
-        suites.count(kernel, guest.text, results, f"{variant} ")
-        # With KASAN a task is in 9 pieces, and half of the slots at most are for those that run.
-        guest.run("insmod kmemdump_storm.ko crash=0 delay_us=20000000 slots=72", timeout=600)
+def _console(variant):
+    """What a guest printed that ran the suites."""
+    path = host.run_folder() / f"suites-{variant}"
+
+    def make():
+        with _guest(lab(variant=variant), suites.BOOT) as guest:
+            path.write_text(guest.text)
+
+    host.once(path.name, make)
+    return path.read_text()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("suite", sorted(set(suites.sources()) - {"kmemdump-fadump"}))
+def test_suite(variant, suite):
+    _no_report(_console(variant), f"{variant}, in the suites")
+    results = {name: result for name, result in
+               suites.check(lab(variant=variant).kernel, _console(variant)).items()
+               if name.startswith(f"{suite}.")}
+    failed = {name: result.said for name, result in results.items() if result.outcome == "failed"}
+    expect(results and not failed, "all tests to pass", str(failed))
+
+
+def _no_leaks(guest):
+    # What is new is told only by the second scan.
+    for _ in range(2):
+        guest.run("echo scan > /sys/kernel/debug/kmemleak && sleep 6", timeout=600)
+    found = guest.run("cat /sys/kernel/debug/kmemleak", timeout=600)
+    expect("unreferenced object" not in found, "no memory leak", found[:4000])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_storm_and_unloading(variant):
+    with _guest(lab(variant=variant)) as guest:
+        guest.run(f"insmod kmemdump_storm.ko crash=0 delay_us=20000000 slots={SLOTS}", timeout=600)
         guest.run("rmmod kmemdump_storm && insmod kmemdump_provider.ko leave=1 && "
                   "rmmod kmemdump_provider && cd /sys/kernel/debug/kmemdump && "
                   "cat regions not_carried backends && cat vmcore > /dev/null && cd /root",
                   timeout=600)
-        if leaks:
-            # What is new is told only by the second scan.
-            for _ in range(2):
-                guest.run("echo scan > /sys/kernel/debug/kmemleak && sleep 6", timeout=600)
-            found = guest.run("cat /sys/kernel/debug/kmemleak", timeout=600)
-            expect("unreferenced object" not in found, "no memory leak", found[:4000])
+        if variant == "debug":
+            _no_leaks(guest)
         log = guest.run("dmesg", timeout=600)
         expect("storm over" in log, "the storm to end", log[-3000:])
-        # 72 slots would do for all regions; those of four tasks are set aside.
+        # As many slots would do for all regions; those of four tasks are set aside.
         carried = [int(n) for n in re.findall(r"storm-slots attached: (\d+) regions", log)]
         expect(carried and max(carried) <= 52, "tasks to be followed", str(carried))
-        _no_report(guest.text + log, f"{variant}")
-        results.add(f"{variant} storm and unloading")
+        _no_report(guest.text + log, variant)
 
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_panics_in_a_storm(variant):
+    there = lab(variant=variant)
+    with _guest(there) as guest:
         for i in range(PANICS):
-            console = guest.crash("insmod kmemdump_storm.ko slots=72 "
-                                  f"delay_us={i * 7919 % 20011}", timeout=600)
+            dump, console = there.crash(guest, "storm", f"insmod kmemdump_storm.ko slots={SLOTS} "
+                                        f"delay_us={i * 7919 % 20011}", timeout=600)
             _no_report(console, f"{variant}, panic {i}")
-            dump = lab.fetch_record(guest, f"{variant}-storm")
-            expect("complete record" in lab.reader("check", dump), "a whole dump")
-        results.add(f"{variant} {PANICS} panics in a storm")
-
-
-def test_kasan_ubsan_lockdep_kmemleak_each(lab, results):
-    _run(lab, results, "debug", True)
-
-
-def test_kcsan_each(lab, results):
-    _run(lab, results, "kcsan", False)
+            expect("complete record" in there.reader("check", dump), "a whole dump")
+            with guest.ram() as ram:
+                there.empty_zone(guest, ram)
+            guest.release(hold=False, timeout=600)
