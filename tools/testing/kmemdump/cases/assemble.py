@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """From a Qualcomm minidump, in each form that firmware leaves it in, to one ELF core.
-The minidumps are made here; the reader is built with ASan and UBSan."""
+The minidumps are made here, so that no kernel is needed but for the debuggers; the reader is
+built with ASan and UBSan."""
 
 import json
 import re
 import shutil
-import struct
-import subprocess
 
 from harness import host
-from harness.lab import expect
+from harness.lab import STORED_RECORD, expect
 from harness.minidump import INVALID, PAGE, Core, Minidump, flat
+from harness.tamper import packed, replaced
 
 
 def _work(lab):
@@ -83,6 +83,7 @@ def _check_forms(lab, core):
 
 
 def test_forms(lab):
+    """A small core, in each form; and its log is read."""
     _check_forms(lab, Core.small())
     out = lab.reader("log", lab.dumps / "assembled")
     expect(out == "[    0.000000] one\n[    1.000000] \n[    2.000000] two\n[    2.000000] lines\n",
@@ -90,11 +91,12 @@ def test_forms(lab):
 
 
 def test_forms_of_a_real_dump(lab):
-    """The memory of a real crash, as it would be had firmware saved it."""
-    core = Core.from_elf(lab.elf(lab.story_dump).read_bytes())
+    """The memory of a real crash, as it would be had firmware saved it: in each form, its log and
+    all of its regions are read."""
+    core = Core.from_elf(lab.elf(STORED_RECORD).read_bytes())
     _check_forms(lab, core)
     there = lab.dumps / "assembled"
-    expect(lab.reader("log", there) == lab.reader("log", lab.story_dump), "the same log")
+    expect(lab.reader("log", there) == lab.reader("log", STORED_RECORD), "the same log")
     out = lab.reader("check", there)
     expect(re.search(r"regions: (\d+) of \1 whole, checksums verified", out), "all regions", out)
 
@@ -127,6 +129,7 @@ def test_split_ram(lab):
 
 
 def test_usage(lab):
+    """Wrong arguments get the usage, or an error that says what is wrong with them."""
     for args in (("--smem", "1"), ("--smem",), ("--frob", "1", "x"), ("--ram", "x@1", "core"),
                  ("--subsystem", "1", "core", "part"), ("core",)):
         expect("usage" in lab.reader("assemble", *args, status=2), "usage", str(args))
@@ -137,6 +140,7 @@ def test_usage(lab):
 
 
 def test_other_subsystem(lab):
+    """--subsystem chooses the table; one with nothing in it, or that is not there, is an error."""
     md = Minidump(Core.small())
     ram = md.ram(subsystem=3)
     out, core = _from_ram(lab, md, ram, ["--subsystem", "3"])
@@ -148,6 +152,7 @@ def test_other_subsystem(lab):
 
 
 def test_cached_item(lab):
+    """The item of the minidump among the cached ones, whose list grows down from the end."""
     md = Minidump(Core.small())
     out, core = _from_ram(lab, md, md.ram(cached=True))
     expect(core == md.elf, "the same core", out)
@@ -157,9 +162,8 @@ def test_cached_item(lab):
                                       (0x4ff0 - 44, "<I", 48, "damaged at byte 3920"),
                                       (0x4010, "<I", 4032, "damaged at byte 4032"),
                                       (0x4010, "<I", 4096, "no item 602")):
-        data = bytearray(md.smem(cached=True))
-        struct.pack_into(layout, data, at, value)
-        out, _ = _from_ram(lab, md, md.ram() | {md.smem_at: bytes(data)}, status=2)
+        data = packed(md.smem(cached=True), at, layout, value)
+        out, _ = _from_ram(lab, md, md.ram() | {md.smem_at: data}, status=2)
         expect(reason in out, reason, out)
 
 
@@ -197,6 +201,7 @@ def test_missing(lab):
 
 
 def test_short_and_long(lab):
+    """Slots with fewer or more bytes than KELF claims are named, and check knows what they cost."""
     md = Minidump(Core.small())
     md.slots["Kslot1"] = md.slots["Kslot1"][:20]
     md.slots["Kslot2"] += bytes(4)
@@ -211,6 +216,7 @@ def test_short_and_long(lab):
 
 
 def test_stray_files(lab):
+    """Files of others are passed over, doubtful ones are named, and nothing is overwritten."""
     md = Minidump(Core.small())
     folder = md.folder(_work(lab) / "md")
     for name in ("md_modem.BIN", "minidump.elf", "md_.BIN", "notes.txt", ".BIN", "md_"):
@@ -248,7 +254,7 @@ def test_stray_files(lab):
 
 
 def _damage_kelf(md, at, layout, *values):
-    md.change("KELF", at, struct.pack(layout, *values))
+    md.slots["KELF"] = packed(md.slots["KELF"], at, layout, *values)
 
 
 def test_bad_kelf(lab):
@@ -306,13 +312,13 @@ def test_bent_kelf(lab):
 
 
 def test_bad_rawdump(lab):
+    """A partition whose headers can't be right, or that is cut: a reason, and a core with all else
+    if there is a KELF."""
     md = Minidump(Core.small())
     good = md.rawdump()
 
     def bent(at, layout, *values):
-        data = bytearray(good)
-        struct.pack_into(layout, data, at, *values)
-        return bytes(data)
+        return packed(good, at, layout, *values)
 
     def section(index, field, layout, *values):
         return bent(56 + 64 * index + field, layout, *values)
@@ -343,19 +349,18 @@ def test_bad_rawdump(lab):
         expect(reason in out, reason, out)
     md.slots = {f"x{i}": b"" for i in range(3)}
     md.address = dict.fromkeys(md.slots, 0)
-    out, _ = _from_rawdump(lab, md.rawdump().replace(b"md_", b"DDR"), status=2)
+    out, _ = _from_rawdump(lab, replaced(md.rawdump(), b"md_", b"DDR", 3), status=2)
     expect("has no sections of a minidump" in out, "a clear error", out)
 
 
 def test_bad_smem(lab):
+    """SMEM or a table of regions that can't be right: a reason, and a core if there is a table."""
     md = Minidump(Core.small())
     item = 0x4000 + 32 + 16 + 32 + 16
     last = 0x5000
 
     def bent(at, layout, *values):
-        data = bytearray(md.smem())
-        struct.pack_into(layout, data, at, *values)
-        return md.ram() | {md.smem_at: bytes(data)}
+        return md.ram() | {md.smem_at: packed(md.smem(), at, layout, *values)}
 
     for ram, reason in (
             (bent(0x5c, "<I", 11 << 16), "SMEM is of version 11"),
@@ -391,9 +396,7 @@ def test_bad_smem(lab):
         expect(reason in out and core == md.elf, reason, out)
 
     def region(index, field, layout, *values):
-        data = bytearray(md.table())
-        struct.pack_into(layout, data, 40 * index + field, *values)
-        return md.ram() | {md.table_at: bytes(data)}
+        return md.ram() | {md.table_at: packed(md.table(), 40 * index + field, layout, *values)}
 
     for ram, reason in (
             (region(2, 20, "<I", INVALID), "region Kslot1 is not marked valid, and left out"),
@@ -415,8 +418,7 @@ def test_debuggers(lab):
     """crash, gdb and drgn open what is put together; of what is missing they say so."""
     with lab.guest(append="kmemdump.coreset=standard") as guest:
         guest.run("insmod kmemdump_test.ko")
-        guest.crash()
-        record = lab.fetch_record(guest, "assemble-standard")
+        record, _ = lab.crash(guest, "assemble-standard")
     core = Core.from_elf(lab.elf(record).read_bytes())
     info = json.loads(lab.reader("check", "--json", record))
     [region] = [r for r in info["regions"] if r["name"] == "my_critical_data"]

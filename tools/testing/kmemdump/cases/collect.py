@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Saving the dumps that wait, once after a crash: kmemdump collect."""
+"""Saving the dumps that wait, once after a crash: kmemdump collect. Most of it with the stored
+record, in a folder that looks like a root; so it needs no kernel."""
 
 import re
 import shutil
@@ -7,7 +8,7 @@ import subprocess
 import time
 
 from harness import host, story
-from harness.lab import RECORD, expect
+from harness.lab import RECORD, STORED_RECORD, expect
 
 PSTORE, VMCORE, FADUMP = "sys/fs/pstore", "proc/vmcore", "sys/kernel/fadump"
 FOLDER = re.compile(r"\d{14}(-\d+)?")
@@ -15,7 +16,12 @@ FOLDER = re.compile(r"\d{14}(-\d+)?")
 BOUND = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
-def _root(lab, records=(), vmcore=None, released=True):
+def _good(lab):
+    """The stored record, and the core of it."""
+    return STORED_RECORD.read_bytes(), lab.elf(STORED_RECORD).read_bytes()
+
+
+def _root(lab, records=(), vmcore=None):
     """A root folder as a boot after a crash has it."""
     root = lab.dumps / "root"
     shutil.rmtree(root, ignore_errors=True)
@@ -40,14 +46,17 @@ def _collect(lab, root, status, *args, by=()):
 
 
 def _saved(root):
-    """What is in each of the folders, in the order in which they were made."""
-    folders = sorted((root / "var/crash").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    expect(all(FOLDER.fullmatch(path.name) for path in folders), "folders named by the time",
-           str(folders))
+    """What is in each of the folders, in the order in which they were made: by their second, and
+    by their number in that."""
+    folders = list((root / "var/crash").iterdir())
+    expect(folders and all(FOLDER.fullmatch(path.name) for path in folders),
+           "folders named by the time", str(folders))
+    folders.sort(key=lambda path: [int(part) for part in path.name.split("-")])
     expect(all(path.stat().st_mode & 0o777 == 0o700 for path in folders), "folders of the owner")
     files = [{path.name: path for path in folder.iterdir()} for folder in folders]
-    expect(all(path.stat().st_mode & 0o777 == 0o400 for these in files for path in these.values()),
-           "files of the owner")
+    expect(all(files) and all(path.stat().st_mode & 0o777 == 0o400
+                              for these in files for path in these.values()),
+           "files in each, of the owner")
     return [{name: path.read_bytes() for name, path in these.items()} for these in files]
 
 
@@ -60,6 +69,7 @@ def _released(root):
 
 
 def test_nothing(lab):
+    """With no dump there, it says so and does nothing; wrong arguments get the usage."""
     root = _root(lab)
     expect(_collect(lab, root, 0) == "nothing to collect\n", "a word")
     expect(not (root / "var").exists() and _waiting(root) == ["dmesg-ramoops-0"], "nothing done")
@@ -71,7 +81,7 @@ def test_nothing(lab):
 
 def test_all_kinds(lab):
     """Good, torn, and foreign records and a vmcore: all saved, all released, none lost."""
-    good, core = lab.story_dump.read_bytes(), lab.elf(lab.story_dump).read_bytes()
+    good, core = _good(lab)
     torn, foreign = good[:-200], b"no record at all\n" * 100
     root = _root(lab, [good, torn, foreign, good], core)
     out = _collect(lab, root, 1)
@@ -94,14 +104,19 @@ def test_interrupted(lab):
     """Whoever stops it finds nothing half done, and the dump where it was."""
     root = _root(lab, vmcore=b"x")
     with (root / VMCORE).open("r+b") as file:
-        file.truncate(64 << 30)
+        # We look every 10 ms; to copy 4 TiB in between takes a disk of 400 TiB/s.
+        file.truncate(4 << 40)
     with subprocess.Popen([lab.reader_path, "collect", "--root", root], stderr=subprocess.PIPE,
                           text=True) as proc:
-        deadline = time.monotonic() + 60
-        while not list(root.glob("var/crash/*/*")) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        proc.terminate()
-        out = proc.stderr.read()
+        try:
+            deadline = time.monotonic() + 60
+            while not list(root.glob("var/crash/*/*")):
+                expect(time.monotonic() < deadline and proc.poll() is None, "it to begin")
+                time.sleep(0.01)
+            proc.terminate()
+            out = proc.communicate(timeout=60)[1]
+        finally:
+            proc.kill()
     expect(proc.returncode == 2 and "interrupted" in out, "an end of its own", out)
     expect(not list((root / "var/crash").iterdir()), "nothing left behind")
     expect((root / VMCORE).exists() and not _released(root), "the dump to wait", out)
@@ -120,7 +135,7 @@ def test_unreadable_dump(lab):
 
 def test_dir(lab):
     """Into a folder that is to be made, of a kernel that has nothing to release."""
-    core = lab.elf(lab.story_dump).read_bytes()
+    _, core = _good(lab)
     root = _root(lab, vmcore=core)
     shutil.rmtree(root / FADUMP)
     out = _collect(lab, root, 0, "--dir", "a/b")
@@ -129,7 +144,8 @@ def test_dir(lab):
 
 
 def test_disk_full(lab):
-    good, core = lab.story_dump.read_bytes(), lab.elf(lab.story_dump).read_bytes()
+    """What does not fit leaves nothing behind and stays where it was; with room, it is saved."""
+    good, core = _good(lab)
     root = _root(lab, [good, good[:-64]], core)
     target = root / "var/crash"
     target.mkdir(parents=True)
@@ -139,6 +155,7 @@ def test_disk_full(lab):
         left = list(target.rglob("*"))
     finally:
         subprocess.run(["umount", target], check=True)
+    expect(len(core) > 256 << 10, "a core that does not fit")
     expect(out.count("No space left on device") == 3 and out.count("NOT saved") == 3,
            "a clear word on each", out)
     expect(not left, "nothing of them there", str(left))
@@ -149,7 +166,7 @@ def test_disk_full(lab):
 
 def test_unreadable(lab):
     """What can't be read stays, and does not keep the others."""
-    good, core = lab.story_dump.read_bytes(), lab.elf(lab.story_dump).read_bytes()
+    good, core = _good(lab)
     root = _root(lab, [good] * 3, core)
     (root / PSTORE / "kmemdump-ramoops-0").chmod(0)
     (root / PSTORE / "kmemdump-ramoops-1").unlink()
@@ -164,7 +181,7 @@ def test_unreadable(lab):
 
 
 def test_read_error(lab):
-    """In the middle of /proc/vmcore."""
+    """The dump can't be read, from its first byte on: nothing is left of it, and it stays."""
     root = _root(lab, vmcore=b"x")
     (root / VMCORE).unlink()
     # The first page of a process is not mapped.
@@ -176,7 +193,7 @@ def test_read_error(lab):
 
 def test_not_released(lab):
     """Saved, but the source can't be removed: that is told, and it is not lost."""
-    good, core = lab.story_dump.read_bytes(), lab.elf(lab.story_dump).read_bytes()
+    good, core = _good(lab)
     root = _root(lab, [good], core)
     (root / PSTORE).chmod(0o555)
     (root / FADUMP / "release_mem").unlink()
@@ -190,20 +207,23 @@ def test_not_released(lab):
 
 
 def test_no_target(lab):
-    root = _root(lab, [lab.story_dump.read_bytes()])
+    """Where the folder can't be made, the record stays."""
+    root = _root(lab, [_good(lab)[0]])
     (root / "var").write_text("in the way")
     out = _collect(lab, root, 2)
     expect("var/crash: Not a directory" in out and len(_waiting(root)) == 2, "a clear word", out)
 
 
 def _check(lab, dump):
+    """The reader and stock crash open what was saved."""
     expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
     out = host.crash(lab.kernel.vmlinux, dump, ["log"], "--minimal")
     expect("sysrq triggered crash" in out, "crash to open it", out[-3000:])
 
 
 def test_ramoops(lab):
-    """In a guest: crash, collect; and once more."""
+    """In a guest: a crash, collect, and the record is saved and gone. Then all of it again, for the
+    next crash has to find its place free."""
     with lab.guest(files={"/bin/kmemdump": lab.guest_reader}) as guest:
         for _ in range(2):
             guest.run("insmod kmemdump_test.ko")
@@ -211,8 +231,8 @@ def test_ramoops(lab):
             expect("complete record" in guest.run(f"kmemdump check /sys/fs/pstore/{RECORD}"),
                    "it read in place")
             out = guest.run("kmemdump collect")
-            expect(re.search(rf"^/sys/fs/pstore/{RECORD}: saved in /var/crash/\d{{14}}$", out, re.M),
-                   "it saved", out)
+            saved = rf"^/sys/fs/pstore/{RECORD}: saved in /var/crash/\d{{14}}$"
+            expect(re.search(saved, out, re.M), "it saved", out)
             left = guest.run("ls /sys/fs/pstore")
             expect("kmemdump" not in left and "dmesg-ramoops-0" in left, "its record gone", left)
             [dump] = guest.fetch("/var/crash", lab.dumps / "collected").glob("*/vmcore")
@@ -226,7 +246,8 @@ NO_JOURNAL = "int sd_journal_sendv(const void *iov, int n) { return iov && n < 0
 
 
 def test_systemd_pstore(lab):
-    """It moves records that it finds, as they are; then they are read in its folder."""
+    """systemd-pstore moves a record out of pstore, and it is read as a whole one where that put
+    it."""
     host.install(["systemd"])
     shim = lab.dumps / "journal.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", shim, "-xc", "-"], input=NO_JOURNAL.encode(),

@@ -87,7 +87,7 @@ def _json(there, record):
     return json.loads(there.reader("check", "--json", record))
 
 
-def _check_crash(lab, board, **kwargs):
+def check_crash(lab, board, **kwargs):
     there, record, core = _dump(lab, board, **kwargs)
     info = _json(there, record)
     [region] = [r for r in info["regions"] if r["name"] == "my_critical_data"]
@@ -141,44 +141,40 @@ def _check_crash(lab, board, **kwargs):
 
 
 def test_crash_on_x86_64(lab):
-    _check_crash(lab, "x86_64-ramoops")
+    check_crash(lab, "x86_64-ramoops")
 
 
 def test_crash_with_one_cpu(lab):
-    _check_crash(lab, "x86_64-ramoops", cpus=1)
+    check_crash(lab, "x86_64-ramoops", cpus=1)
 
 
 def test_crash_with_four_cpus(lab):
-    _check_crash(lab, "x86_64-ramoops", cpus=4)
+    check_crash(lab, "x86_64-ramoops", cpus=4)
 
 
 def test_crash_with_the_extended_set(lab):
-    _check_crash(lab, "x86_64-ramoops", core_set="extended")
+    check_crash(lab, "x86_64-ramoops", core_set="extended")
 
 
 def test_crash_on_arm64(lab):
-    _check_crash(lab, "arm64-ramoops")
+    check_crash(lab, "arm64-ramoops")
 
 
 def test_crash_on_ppc64le(lab):
-    _check_crash(lab, "ppc64le-ramoops")
-
-
-def test_crash_on_ppc64le_with_the_hash_mmu(lab):
-    _check_crash(lab, "ppc64le-ramoops", append="disable_radix")
+    check_crash(lab, "ppc64le-ramoops")
 
 
 def test_crash_without_kaslr(lab):
-    _check_crash(lab, "x86_64-ramoops", append="nokaslr")
+    check_crash(lab, "x86_64-ramoops", append="nokaslr")
 
 
 def test_crash_with_five_levels(lab):
     """Page tables of five levels; all other dumps of the same kernel have four."""
-    _check_crash(lab, "x86_64-ramoops", devices=LA57)
+    check_crash(lab, "x86_64-ramoops", devices=LA57)
 
 
 def test_crash_on_a_minidump(lab):
-    _check_crash(lab, "arm64-minidump")
+    check_crash(lab, "arm64-minidump")
 
 
 def test_crash_in_a_module(lab):
@@ -245,6 +241,11 @@ def test_gdb_on_ppc64le(lab):
     _check_gdb(lab, "ppc64le-ramoops")
 
 
+def test_gdb_on_ppc64le_with_the_hash_mmu(lab):
+    """Stock crash does that in "make check-long"."""
+    _check_gdb(lab, "ppc64le-ramoops", append="disable_radix")
+
+
 def test_gdb_without_kaslr(lab):
     for board in BOARDS:
         _check_gdb(lab, board, append="nokaslr")
@@ -287,6 +288,10 @@ def test_drgn_on_a_minidump(lab):
 
 def test_drgn_on_ppc64le(lab):
     _check_drgn(lab, "ppc64le-ramoops")
+
+
+def test_drgn_on_ppc64le_with_the_hash_mmu(lab):
+    _check_drgn(lab, "ppc64le-ramoops", append="disable_radix")
 
 
 def test_drgn_without_kaslr(lab):

@@ -2,31 +2,104 @@
 """Records that were not finished, or that RAM did not keep, are never shown as whole."""
 
 import re
-import time
+import socket
+import struct
 
-from harness.lab import RECORD, expect
+from elftools.elf.elffile import ELFFile
+
+from harness.elfcore import ElfCore
+from harness.host import xxh64
+from harness.lab import RECORD, STORED_RECORD, ZONE, expect
+from harness.tamper import overwrite
+
+FRAME = struct.Struct("<II8sHHIQQQQQ")
 
 
 def _used(ram, zone):
-    return int.from_bytes(ram[zone + 8:zone + 12], "little")
+    return ZONE.unpack_from(ram, zone)[2]
+
+
+class Debugger:
+    """Stops a guest where we want it, as gdb would: it speaks with the stub that QEMU has."""
+
+    def __init__(self, guest):
+        path = guest.work / "gdb"
+        guest.qmp("human-monitor-command",
+                  **{"command-line": f"gdbserver unix:{path},server=on,wait=off"})
+        self._sock = socket.socket(socket.AF_UNIX)
+        self._sock.settimeout(300)
+        # The machine stops at that, which the stub may tell before it answers anything.
+        self._sock.connect(str(path))
+        self._text = b""
+        self.send("qC")
+        while not self.answer().startswith("QC"):
+            pass
+
+    def send(self, command):
+        data = command.encode()
+        self._sock.sendall(b"$%s#%02x" % (data, sum(data) & 0xff))
+
+    def answer(self):
+        """The next answer, or that the machine has stopped."""
+        while not (match := re.match(rb"\+*\$([^#]*)#..", self._text)):
+            more = self._sock.recv(4096)
+            expect(more, "QEMU to answer the debugger", repr(self._text))
+            self._text += more
+        self._text = self._text[match.end():]
+        self._sock.sendall(b"+")
+        return match[1].decode()
+
+    def expect(self, start, command):
+        self.send(command)
+        said = self.answer()
+        expect(said.startswith(start), f"{start} as the answer to {command}", said)
+
+    def stop_at_last(self, times):
+        """Let the machine run until it has come to its breakpoint so many @times."""
+        self.expect("T05", "c")
+        for _ in range(times - 1):
+            # One instruction, or it would stop where it is.
+            self.expect("T05", "s")
+            self.expect("T05", "c")
+
+
+def _symbol(lab, name):
+    """Where a function of the kernel was linked."""
+    with lab.kernel.vmlinux.open("rb") as file:
+        [symbol] = ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name(name)
+    return symbol["st_value"]
+
+
+# Of the writes of a record: its header, then two for each frame of up to 128 KiB of the image.
+# The log and all else that comes before the region of 14000 KiB take less than ten frames,
+# and that region more than a hundred. So the first WRITES - 1 write some of it, not all.
+WRITES = 50
 
 
 def test_reset_while_writing(lab):
-    """A real one: the machine is reset in the middle of the write."""
-    with lab.guest(area="0x1000000") as guest, guest.ram() as ram:
+    """A real one: the machine is stopped in the middle of the write, and reset there."""
+    address = _symbol(lab, "pstore_kmemdump_write")
+    with lab.guest(area="0x1000000", append="nokaslr") as guest, guest.ram() as ram:
         zone = lab.find_zone(guest, ram)
         start = len(guest.text)
         guest.send("insmod kmemdump_crash.ko mode=irqsoff random_kib=14000")
-        deadline = time.monotonic() + 120
-        while _used(ram, zone) < 1 << 20:
-            expect(time.monotonic() < deadline, "the write to begin", guest.text[-2000:])
-            time.sleep(0.001)
+        debugger = Debugger(guest)
+        where = f"Z1,{address:x},1"
+        debugger.expect("OK", where)
+        debugger.stop_at_last(WRITES)
+        used = _used(ram, zone)
+        expect(used > 1 << 20, "a record that has begun", str(used))
+        debugger.expect("OK", where.replace("Z", "z"))
         guest.qmp("system_reset")
-        guest.wait(r"guest: booted", start=start)
-        guest.wait_prompt(guest.text.index("guest: booted", start))
+        # Now it has reset: QEMU does that before it takes another command.
+        guest.qmp("query-status")
+        debugger.send("D")
+        booted = guest.wait(r"\nguest: booted\n", start=start)
+        guest.wait_prompt(booted.end())
         expect("dump saved" not in guest.text[start:], "the reset to come before the end",
                guest.text[start:])
         dump = lab.fetch_record(guest, "torn")
+    expect(dump.stat().st_size == used, "what had been written", str(dump.stat().st_size))
     out = lab.reader("check", dump, status=1)
     expect("torn record" in out, "check to call it torn", out)
     expect("region random: cut" in out, "check to name what is cut", out)
@@ -35,53 +108,60 @@ def test_reset_while_writing(lab):
 
 
 def _tamper(lab, name, change):
-    """Crash, let @change change the zone in RAM, boot again; (record or None, boot log).
-    Where no record is left, the next crash has to be saved."""
+    """Crash, let @change change the zone in RAM at the reset, and boot: (record or None, the log
+    of that boot). Where no record is left, the next crash has to be saved."""
     with lab.guest() as guest:
         guest.run("insmod kmemdump_test.ko")
-        guest.crash()
-        guest.run("umount /sys/fs/pstore")
+        lab.crash(guest, f"{name}-as-it-was")
         with guest.ram() as ram:
             change(ram, lab.find_zone(guest, ram))
-        guest.reboot()
+        guest.release(hold=False)
         log = guest.run("dmesg")
-        if RECORD not in guest.run("ls /sys/fs/pstore"):
-            console = guest.crash()
-            expect("dump saved," in console, "the next crash to be saved", console)
-            out = lab.reader("check", lab.fetch_record(guest, f"{name}-next"))
-            expect("complete record" in out, "a whole record of the next crash", out)
-            return None, log
-        return lab.fetch_record(guest, name), log
+        if RECORD in guest.run("ls /sys/fs/pstore"):
+            return lab.fetch_record(guest, name), log
+        dump, console = lab.crash(guest, f"{name}-next")
+    expect("dump saved," in console, "the next crash to be saved", console)
+    out = lab.reader("check", dump)
+    expect("complete record" in out, "a whole record of the next crash", out)
+    return None, log
 
 
 def test_commit_missing(lab):
+    """A record whose last frame is not there is torn, and all of its regions are whole."""
     def change(ram, zone):
-        used = _used(ram, zone) - 64
-        ram[zone + 4:zone + 8] = ram[zone + 8:zone + 12] = used.to_bytes(4, "little")
+        used = _used(ram, zone) - FRAME.size
+        overwrite(ram, zone + 4, struct.pack("<II", used, used))
 
-    dump, _ = _tamper(lab, "uncommitted", change)
+    dump, log = _tamper(lab, "uncommitted", change)
+    expect(dump, "the record to be shown", log)
     out = lab.reader("check", dump, status=1)
     expect("torn record" in out and "complete" not in out, "a torn record", out)
     expect(re.search(r"regions: (\d+) of \1 whole", out), "its regions all the same", out)
 
 
 def test_commit_of_an_older_record(lab):
-    """The tail that an older record left behind does not finish a newer one."""
+    """The tail that an older record left behind, which has another id, does not finish a newer
+    one."""
     def change(ram, zone):
-        end = zone + 12 + _used(ram, zone)
-        commit = bytearray(ram[end - 64:end])
-        commit[24] ^= 0xff      # the record id; its checksum is no longer right, either
-        ram[end - 64:end] = bytes(commit)
+        end = zone + ZONE.size + _used(ram, zone)
+        commit = list(FRAME.unpack_from(ram, end - FRAME.size))
+        expect(commit[4] == 3, "the last frame to be the end mark", str(commit))
+        commit[6] ^= 0xff
+        data = FRAME.pack(*commit)[:-8]
+        overwrite(ram, end - FRAME.size, data + struct.pack("<Q", xxh64(data)))
 
-    dump, _ = _tamper(lab, "stale", change)
+    dump, log = _tamper(lab, "stale", change)
+    expect(dump, "the record to be shown", log)
     out = lab.reader("check", dump, status=1)
     expect("torn record" in out and "complete" not in out, "a torn record", out)
 
 
 def test_header_damaged(lab):
-    """Nothing is lost for a flipped bit: the record is shown, the reader says what is wrong."""
+    """Nothing is lost for a flipped bit in the header of the record: the kernel says that it is
+    damaged, and shows it; the reader says so, too, and has all regions."""
     def change(ram, zone):
-        ram[zone + 12 + 20] ^= 1
+        at = zone + ZONE.size + 20
+        overwrite(ram, at, bytes([ram[at] ^ 1]))
 
     dump, log = _tamper(lab, "header", change)
     expect(dump, "the record to be shown", log)
@@ -92,9 +172,10 @@ def test_header_damaged(lab):
 
 
 def test_impossible_size(lab):
-    """A zone that claims more than it can hold is emptied, and works again."""
+    """A zone that claims more than it can hold is emptied, which the kernel says; and the next
+    crash is saved."""
     def change(ram, zone):
-        ram[zone + 8:zone + 12] = b"\xff\xff\xff\x7f"
+        overwrite(ram, zone + 8, b"\xff\xff\xff\x7f")
 
     dump, log = _tamper(lab, "size", change)
     expect(not dump, "no record", log)
@@ -102,9 +183,42 @@ def test_impossible_size(lab):
 
 
 def test_garbage(lab):
-    """RAM that kept nothing: no record, and the next crash is saved."""
+    """A zone with no signature, and all of its record overwritten, as in RAM that kept nothing:
+    no record, no complaint of a damaged one, and the next crash is saved."""
     def change(ram, zone):
-        ram[zone:zone + 65536] = bytes((i * 7 + i // 256) & 0xff for i in range(65536))
+        overwrite(ram, zone, bytes((i * 7 + i // 256) & 0xff for i in range(65536)))
 
     dump, log = _tamper(lab, "garbage", change)
     expect(not dump, "no record", log)
+
+
+def _shape(lab, record):
+    """What readers go by in a record, and what kernels may change: not what one crash had."""
+    data = record.read_bytes()
+    at, frames = 0, []
+    while at < len(data):
+        frame = FRAME.unpack_from(data, at)
+        frames.append(frame[:5])
+        at += FRAME.size + (frame[9] if frame[4] == 2 else 0)
+    core = ElfCore(lab.elf(record).read_bytes())
+    [regions] = [desc for name, _, desc in core.notes if name == "KMEMDUMP"]
+    head = struct.unpack_from("<10I", regions)
+    rows = [regions[head[1] + i * head[2]:][:head[2]] for i in range(head[3])]
+    return {
+        "kinds of frames": (frames[0], set(frames[1:-1]), frames[-1]),
+        "notes": [(name, kind, len(desc)) for name, kind, desc in core.notes
+                  if name not in ("VMCOREINFO", "KMEMDUMP")],
+        "names in VMCOREINFO": sorted(core.vmcoreinfo),
+        "list of regions: version and sizes": [head[i] for i in (0, 1, 2, 4, 6)],
+        "regions": sorted((row[:64].rstrip(b"\0"), struct.unpack_from("<7I", row, 128)[1],
+                           struct.unpack_from("<7I", row, 128)[6]) for row in rows),
+    }
+
+
+def test_stored_record(lab):
+    """The record that the reader's tests read is like that of a crash today."""
+    stored, fresh = _shape(lab, STORED_RECORD), _shape(lab, lab.story_dump)
+    for what, is_now in fresh.items():
+        expect(stored[what] == is_now, f"the stored record to be like one of today: {what}",
+               f"stored: {stored[what]}\ntoday:  {is_now}\n"
+               f"If that is meant to be: data/README says how to renew {STORED_RECORD.name}.")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Fuzzing what parses that which outlives a crash: libFuzzer for the reader, and a loop
-of random changes for the harness' own walker."""
+of random changes for the harness' own walker. What they start from is made here, or is of the
+stored record, so that no kernel is needed."""
 
 import os
 import random
@@ -9,11 +10,13 @@ import struct
 import subprocess
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from . import firmware, host
+from . import current, firmware, host
 from .full_dump import FullDump
 from .host import CACHE, HERE, Failed, say, step
+from .lab import STORED_RECORD, lab
 from .minidump import Core, Minidump, flat
 
 PACKAGES = ["clang", "libclang-rt-14-dev"]
@@ -21,14 +24,14 @@ PACKAGES = ["clang", "libclang-rt-14-dev"]
 FOUND = HERE / "fuzz/found"
 
 
-def _elf(lab):
+def _elf():
     # Large inputs make few tries; what stands farther back is memory.
-    return [Minidump(Core.small()).elf, lab.elf(lab.story_dump).read_bytes()[:65536],
+    return [Minidump(Core.small()).elf, lab().elf(STORED_RECORD).read_bytes()[:65536],
             FullDump().elf]
 
 
-def _record(lab):
-    data = lab.story_dump.read_bytes()
+def _record():
+    data = STORED_RECORD.read_bytes()
     return [data, data[:4096]]
 
 
@@ -45,7 +48,7 @@ def _ram(md, **kwargs):
     return out
 
 
-def _minidumps(_lab):
+def _minidumps():
     core = Core.small(page=256)
     return [Minidump(core), Minidump(core, older=True), Minidump(core, packed=0)]
 
@@ -54,62 +57,99 @@ def _minidumps(_lab):
 TARGETS = {
     "elf": _elf,
     "record": _record,
-    "minidump": lambda lab: [_list(md) for md in _minidumps(lab)],
-    "smem": lambda lab: [_ram(md, cached=bool(i % 2)) for i, md in enumerate(_minidumps(lab))],
-    "rawdump": lambda lab: [md.rawdump() for md in _minidumps(lab)],
+    "minidump": lambda: [_list(md) for md in _minidumps()],
+    "smem": lambda: [_ram(md, cached=bool(i % 2)) for i, md in enumerate(_minidumps())],
+    "rawdump": lambda: [md.rawdump() for md in _minidumps()],
 }
+# One with a fault in it, which shows that faults are found.
+FAULT = {"fault": lambda: [b"no fault"]}
 
 
 def build():
-    """Build the fuzzers; the folder they are in."""
-    host.install(PACKAGES)
+    """Build the fuzzers, once in a run; the folder they are in."""
+    host.install(host.READER_PACKAGES + PACKAGES)
     out = CACHE / "fuzz"
-    out.mkdir(parents=True, exist_ok=True)
-    proc = subprocess.run(["make", "-s", "-C", str(HERE / "fuzz"), f"OUTPUT={out}/"],
-                          capture_output=True, text=True)
-    if proc.returncode or "warning" in proc.stderr:
-        raise Failed("building the fuzzers:\n" + proc.stdout + proc.stderr)
+
+    def make():
+        out.mkdir(parents=True, exist_ok=True)
+        proc = subprocess.run(["make", "-s", "-C", str(HERE / "fuzz"), f"OUTPUT={out}/"],
+                              capture_output=True, text=True)
+        if proc.returncode or "warning" in proc.stderr:
+            raise Failed("building the fuzzers:\n" + proc.stdout + proc.stderr)
+
+    host.once("fuzzers", make)
     return out
 
 
-def fuzz(lab, name, seconds, corpus=None, seed=1):
-    """Run one fuzzer; (number of inputs, number of places in the code that they reached).
-    What it learns goes into the folder @corpus, for it to start from the next time."""
+@dataclass
+class Fuzzed:
+    """@runs: inputs that were tried. Places in the code that were @reached in the end, and by
+    what the fuzzer started from, @at_first."""
+    runs: int
+    at_first: int
+    reached: int
+
+    def __str__(self):
+        return f"{self.runs} inputs, {self.reached} places reached, {self.at_first} at first"
+
+
+def fuzz(name, *limits, corpus=None, seed=1):
+    """Run one fuzzer up to its @limits, which are options of libFuzzer; Fuzzed. What it learns
+    goes into the folder @corpus, for it to start from the next time."""
     program = build() / name
     crashes = CACHE / "fuzz-crashes" / name
     crashes.mkdir(parents=True, exist_ok=True)
+    log = current.folder() / f"fuzz-{name}"
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=shared) as work:
         corpus = corpus or Path(work) / "corpus"
         corpus.mkdir(parents=True, exist_ok=True)
-        for i, data in enumerate(TARGETS[name](lab)):
+        for i, data in enumerate((TARGETS | FAULT)[name]()):
             (corpus / f"seed-{i}").write_bytes(data)
         folders = [corpus] + ([FOUND / name] if (FOUND / name).exists() else [])
-        log = f"fuzz-{name}"
-        step(f"fuzzing {name} for {seconds} s",
-             [str(program), f"-seed={seed}", f"-max_total_time={seconds}", "-timeout=60",
+        step(f"fuzzing {name}, {' '.join(limits)}",
+             [str(program), f"-seed={seed}", *limits, "-timeout=60",
               "-rss_limit_mb=2048", "-detect_leaks=0", "-print_final_stats=1",
               "-use_value_profile=1", f"-artifact_prefix={crashes}/", *map(str, folders)],
-             log,
+             str(log),
              env=dict(os.environ, TMPDIR=work, ASAN_OPTIONS="quarantine_size_mb=64"))
-    text = (host.LOGS / f"{log}.log").read_text(errors="replace")
-    return (int(re.search(r"number_of_executed_units: (\d+)", text)[1]),
-            max(map(int, re.findall(r"\bcov: (\d+)", text)), default=0))
+    text = log.with_suffix(".log").read_text(errors="replace")
+    return Fuzzed(int(re.search(r"number_of_executed_units: (\d+)", text)[1]),
+                  int(re.search(r"\bINITED cov: (\d+)", text)[1]),
+                  max(map(int, re.findall(r"\bcov: (\d+)", text))))
 
 
-def run(lab, seconds):
-    """Fuzz for long, all in turn, from another point on each time."""
-    seed = random.randrange(1, 1 << 31)
-    share = seconds // (len(TARGETS) + 1)
-    say(f"seed {seed}")
-    for name in TARGETS:
-        runs, reached = fuzz(lab, name, share, CACHE / "fuzz-corpus" / name, seed)
-        say(f"    {runs} inputs, {reached} places reached")
+def for_long(name, seconds, seed):
+    """Fuzz one for @seconds, from where it was the last time."""
+    with host.lock(f"fuzz-{name}"):
+        return fuzz(name, f"-max_total_time={seconds}", corpus=CACHE / "fuzz-corpus" / name,
+                    seed=seed)
+
+
+def walk_for_long(seconds, seed):
+    """Have the harness' firmware read changed tables for @seconds: (how many, how many it
+    refused)."""
     runs = refused = 0
-    end = time.monotonic() + share
-    while time.monotonic() < end:
+    end = time.monotonic() + seconds
+    while not runs or time.monotonic() < end:
         refused += walk_tables(1000, seed + runs)
         runs += 1000
+    return runs, refused
+
+
+def new_seed():
+    seed = random.randrange(1, 1 << 31)
+    say(f"seed {seed}")
+    return seed
+
+
+def run(seconds):
+    """Fuzz for long, all in turn, from another point on each time."""
+    seed = new_seed()
+    share = seconds // (len(TARGETS) + 1)
+    for name in TARGETS:
+        say(f"    {for_long(name, share, seed)}")
+    runs, refused = walk_for_long(share, seed)
     say(f"==> the harness' own firmware\n    {runs} inputs, {refused} refused")
 
 

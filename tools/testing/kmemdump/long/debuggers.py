@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What takes stock crash of another machine, which runs minutes in qemu-user. cases/debuggers.py
+has one such run a machine."""
+
+from cases.debuggers import check_crash
+
+
+def test_crash_on_ppc64le_with_the_hash_mmu(lab):
+    check_crash(lab, "ppc64le-ramoops", append="disable_radix")
