@@ -7,6 +7,7 @@ import io
 import struct
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.enums import ENUM_E_MACHINE
 
 # Of struct elf_prstatus: where the PID and the registers are.
 PR_PID, PR_REG = 32, 112
@@ -21,27 +22,31 @@ class ElfCore:
     @notes: (name, type, bytes); the type is a name if pyelftools knows one."""
 
     def __init__(self, data):
-        self.elf = ELFFile(io.BytesIO(data))
-        self.machine = self.elf["e_machine"]
-        segments = list(self.elf.iter_segments())
+        elf = ELFFile(io.BytesIO(data))
+        self.machine = ENUM_E_MACHINE[elf["e_machine"]]
+        segments = list(elf.iter_segments())
         self.loads = [(s["p_vaddr"], s["p_paddr"], s.data()) for s in segments
                       if s["p_type"] == "PT_LOAD"]
+        self._sorted = sorted((vaddr, data) for vaddr, _, data in self.loads)
         notes = [s for s in segments if s["p_type"] == "PT_NOTE"]
         self.raw_notes = b"".join(s.data() for s in notes)
         self.notes = [(note["n_name"], note["n_type"], note["n_descdata"])
                       for s in notes for note in s.iter_notes()]
 
+    def _from(self, address):
+        """Memory from @address on, as far as one load has it."""
+        # Loads may overlap; the last one that starts before it mostly has it.
+        last = bisect.bisect_right(self._sorted, address, key=lambda load: load[0])
+        for vaddr, data in reversed(self._sorted[:last]):
+            if address < vaddr + len(data):
+                return data[address - vaddr:]
+        raise Unreadable(f"{address:#x}")
+
     def read(self, address, size):
         """Memory by its virtual address; it may be in several pieces."""
         out = b""
         while len(out) < size:
-            at = address + len(out)
-            for vaddr, _, data in self.loads:
-                if vaddr <= at < vaddr + len(data):
-                    out += data[at - vaddr:at - vaddr + size - len(out)]
-                    break
-            else:
-                raise Unreadable(f"{at:#x}")
+            out += self._from(address + len(out))[:size - len(out)]
         return out
 
     @property

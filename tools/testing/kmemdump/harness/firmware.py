@@ -3,10 +3,13 @@
 with what it saves. From descriptions of the formats alone: nothing here is shared with
 the kernel's side."""
 
+import io
 import struct
 
-from .elfcore import EHDR, PHDR, PT_LOAD, SHDR
+from elftools.elf.elffile import ELFFile
+
 from .lab import expect
+from .minidump import EHDR, PHDR, PT_LOAD
 
 RAM = 0x40000000        # where the RAM of QEMU's arm64 machine starts
 
@@ -241,27 +244,30 @@ def assemble_like_lrdp(regions):
     return head + b"".join(files[name] for name in names), f"{len(names)} files"
 
 
-def _check_sections(dump, elf):
+def _check_sections(dump, whole):
     """Who goes by sections has to find each region by its name: its bytes, and in the one
     program header of its address."""
-    ehdr = EHDR.unpack_from(elf)
-    loads = [p for p in (PHDR.unpack_from(elf, ehdr[5] + i * PHDR.size) for i in range(ehdr[10]))
-             if p[0] == PT_LOAD]
-    sections = [SHDR.unpack_from(elf, ehdr[6] + i * SHDR.size) for i in range(ehdr[12])]
-    strings = sections[ehdr[13]]
-    names = elf[strings[4]:strings[4] + strings[5]]
-    found = [names[s[0]:].split(b"\0")[0].decode() for s in sections]
+    elf = ELFFile(io.BytesIO(whole))
+    loads = [s.header for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
+    sections = list(elf.iter_sections())
+    found = [s.name for s in sections]
     expect(found == ["", "STR_TBL", *dump.names[1:]], "a section for each region", str(found))
+    by_address = {}
+    for load in loads:
+        by_address.setdefault(load.p_paddr, []).append(load)
     for (name, address, data), section in zip(dump.regions[1:], sections[2:]):
-        _, _, _, vaddr, offset, size, _, _, _, _ = section
-        expect(elf[offset:offset + size] == data, f"the bytes of {name} in its section",
+        at, offset, size = (section[key] for key in ("sh_addr", "sh_offset", "sh_size"))
+        expect(section.data() == data, f"the bytes of {name} in its section",
                f"{offset:#x} {size:#x}")
-        expect([p[4] for p in loads if p[3] <= vaddr and vaddr + size <= p[3] + p[6] and
-                p[2] <= offset and offset + size <= p[2] + p[5] and p[4] == address],
-               f"{name} in a program header", f"{vaddr:#x} {offset:#x} {size:#x}")
+        expect([load for load in by_address.get(address, ())
+                if load.p_vaddr <= at and at + size <= load.p_vaddr + load.p_memsz and
+                load.p_offset <= offset and offset + size <= load.p_offset + load.p_filesz],
+               f"{name} in a program header", f"{at:#x} {offset:#x} {size:#x}")
+    strings = elf.get_section(elf["e_shstrndx"])
+    end = strings["sh_offset"] + strings["sh_size"]
     # That zeros fill its last page is by chance.
     try:
-        found = lrdp_names(elf[:strings[4] + strings[5]])
+        found = lrdp_names(whole[:end])
     except IndexError:
         found = "an error behind the end"
     expect(found == dump.names[1:], "names that linux-ramdump-parser finds", str(found))

@@ -29,7 +29,7 @@ class Core:
     @classmethod
     def from_elf(cls, data):
         core = ElfCore(data)
-        return cls(describe.ENUM[core.machine], core.raw_notes, [l for l in core.loads if l[2]])
+        return cls(core.machine, core.raw_notes, [load for load in core.loads if load[2]])
 
     @classmethod
     def small(cls, regions=6, size=64, page=PAGE):
