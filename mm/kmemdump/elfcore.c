@@ -16,7 +16,6 @@
  * Copyright (C) 2026 the kmemdump authors
  */
 #include <linux/cpumask.h>
-#include <linux/crash_core.h>
 #include <linux/elf.h>
 #include <linux/io.h>
 #include <linux/kernel.h>

@@ -126,7 +126,11 @@ static int write_data(struct kmemdump_backend *be, struct kmemdump_stream *strea
 		touch_nmi_watchdog();
 		len = min_t(u64, len, image->size - offset);
 		size = compress(stream, image, offset, len);
-		if (zstd_is_error(size))
+		/*
+		 * An error of zstd is larger than any size. zstd_is_error() comes with the
+		 * decompressor, which the kernel may not have.
+		 */
+		if (size > stream->out_size)
 			return -EIO;
 
 		if (sizeof(frame) + size > room) {

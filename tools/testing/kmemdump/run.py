@@ -57,14 +57,14 @@ def mutants(args):
 
 
 def bench(args):
-    host.install(PACKAGES)
+    host.install(PACKAGES + CHECK_PACKAGES)
     from harness import bench as benchmarks
     from harness.lab import lab
     benchmarks.run(lab(), args.parts)
 
 
 def fuzz(args):
-    host.install(PACKAGES)
+    host.install(PACKAGES + CHECK_PACKAGES)
     from harness import fuzz as fuzzers
     fuzzers.run(args.seconds)
 
