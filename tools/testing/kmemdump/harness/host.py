@@ -84,11 +84,18 @@ def run_folder():
 
 
 def once(name, function):
-    """Have @function called once in this run, by whichever process comes first."""
-    done = run_folder() / f"done-{name}"
+    """Have @function called once in this run, by whichever process comes first. If it fails, it
+    fails for all tests that need it."""
+    done, failed = (run_folder() / f"{word}-{name}" for word in ("done", "failed"))
     with lock(name):
+        if failed.exists():
+            raise Failed(failed.read_text())
         if not done.exists():
-            function()
+            try:
+                function()
+            except Failed as err:
+                failed.write_text(str(err))
+                raise
             done.touch()
 
 

@@ -44,9 +44,9 @@ def play(lab, target):
 
 def demo(lab):
     current.begin("demo")
+    reader, image = lab.reader_path, lab.kernel.image
+    say(f"\nBooting {image} in QEMU\n")
     start = time.monotonic()
-    reader = lab.reader_path
-    say(f"\nBooting {lab.kernel.image} in QEMU\n")
     dump = lab.dumps / RECORD
     play(lab, dump)
     say(f"\nThe dump is on the host now: {dump}\n")
