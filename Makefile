@@ -44,6 +44,9 @@ bench: python3
 # The harness installs whatever else it needs. It runs in Debian's own Python.
 python3:
 	@command -v git >/dev/null && test -x /usr/bin/python3 || \
-		{ apt-get update && apt-get install -y --no-install-recommends git python3; }
+		for try in 1 2 3; do \
+			apt-get update && apt-get install -y --no-install-recommends git python3 && break; \
+			sleep 20; \
+		done
 
 .PHONY: help demo tree clean coverage check check-long check-debug shell mutants fuzz bench python3
