@@ -205,7 +205,10 @@ static void own_copy(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_entry_size(entry), 8);
 }
 
-/* Freed ids and names are found again among many, and the order of removal is free. */
+/*
+ * Each region is found among many by its name and its id, and those that went
+ * are not, until others have their names. The order of removal is free.
+ */
 static void many_regions(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -219,10 +222,12 @@ static void many_regions(struct kunit *test)
 		snprintf(name, sizeof(name), "r%d", i);
 		ids[i] = kmemdump_test_add(test, table, name, buffer, 8, 0);
 	}
-	for (i = 0; i < nr; i += 2) {
-		struct kmemdump_region region = { .name = name, .id = ids[i] };
+	/* 7 and 500 have no common factor: all the even ones, in no order. */
+	for (i = 0; i < nr / 2; i++) {
+		int victim = 2 * (i * 7 % (nr / 2));
+		struct kmemdump_region region = { .name = name, .id = ids[victim] };
 
-		snprintf(name, sizeof(name), "r%d", i);
+		snprintf(name, sizeof(name), "r%d", victim);
 		KUNIT_ASSERT_EQ(test, kmemdump_remove(table, &region), 0);
 	}
 	KUNIT_EXPECT_EQ(test, table->nr_regions, nr / 2);
@@ -238,6 +243,21 @@ static void many_regions(struct kunit *test)
 	}
 	KUNIT_EXPECT_NULL(test, kmemdump_find(table, "nobody"));
 	mutex_unlock(&table->lock);
+
+	/* The names can be used again, with new ids. */
+	for (i = 0; i < nr; i += 2) {
+		struct kmemdump_entry *entry;
+		int id;
+
+		snprintf(name, sizeof(name), "r%d", i);
+		id = kmemdump_test_add(test, table, name, buffer, 8, 0);
+		KUNIT_ASSERT_NE(test, id, ids[i]);
+		mutex_lock(&table->lock);
+		entry = kmemdump_find(table, name);
+		mutex_unlock(&table->lock);
+		KUNIT_ASSERT_PTR_EQ(test, xa_load(&table->regions, id), entry);
+	}
+	KUNIT_EXPECT_EQ(test, table->nr_regions, nr);
 }
 
 static unsigned long place_of(struct kmemdump_table *table, int id)

@@ -3,7 +3,8 @@
  * kmemdump: KUnit tests of the index that full dumps are read with.
  *
  * They go the way of a reader of such a dump: from VMCOREINFO, by physical
- * addresses and offsets, without the types of the kernel.
+ * addresses and offsets, without the types of kmemdump. How xarrays are made is
+ * left to the kernel.
  *
  * Copyright (C) 2026 the kmemdump authors
  */

@@ -112,6 +112,23 @@ static void unpack(struct kunit *test, struct fixture *f)
 	KUNIT_EXPECT_EQ(test, le64_to_cpu(f->commit->length), le64_to_cpu(f->header->length));
 }
 
+/* Whether there is a COMMIT behind the frames that are whole. */
+static bool has_commit(const struct fixture *f)
+{
+	const u8 *p = f->writer->buf, *end = p + f->writer->used;
+
+	while (end - p >= (ptrdiff_t)sizeof(struct kmemdump_frame)) {
+		const struct kmemdump_frame *frame = (void *)p;
+
+		if (le16_to_cpu(frame->type) == KMEMDUMP_FRAME_COMMIT)
+			return true;
+		p += sizeof(*frame);
+		if (le16_to_cpu(frame->type) == KMEMDUMP_FRAME_DATA)
+			p += min_t(u64, le64_to_cpu(frame->time), end - p);
+	}
+	return false;
+}
+
 static void whole_record(struct kunit *test)
 {
 	struct fixture *f = set_up(test, ROOM);
@@ -162,10 +179,14 @@ static void no_room(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, f->writer->nr_closed, 1);
 }
 
-/* A hands-off backend that wants the image gets it, with what it carries, and last. */
+/*
+ * A hands-off backend that wants the image gets it with what it carries, and
+ * when the writers are done.
+ */
 static struct kmemdump_segment told_load;
-static unsigned int nr_told, nr_told_loads;
-static bool told_live;
+static unsigned int nr_told, nr_told_loads, nr_closed_when_told;
+static bool told_live, told_notes;
+static const struct kmemdump_test_backend *told_after;
 
 static void told_image(struct kmemdump_backend *be, const struct kmemdump_image *image)
 {
@@ -176,8 +197,8 @@ static void told_image(struct kmemdump_backend *be, const struct kmemdump_image 
 	nr_told_loads = kmemdump_image_nr_loads(image);
 	if (nr_told_loads)
 		kmemdump_image_load(image, 0, &told_load);
-	if (!kmemdump_image_notes(image, &size) || !size)
-		nr_told_loads = 0;
+	told_notes = kmemdump_image_notes(image, &size) && size;
+	nr_closed_when_told = told_after->nr_closed;
 }
 
 static void image_for_hands_off(struct kunit *test)
@@ -191,12 +212,15 @@ static void image_for_hands_off(struct kunit *test)
 	ops.image = told_image;
 	tb->be.ops = &ops;
 	nr_told = 0;
+	told_after = f->writer;
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, f->table, tb), 0);
 	kmemdump_write_all(f->table, NULL);
 	KUNIT_EXPECT_EQ(test, nr_told, 1);
 	KUNIT_EXPECT_FALSE(test, told_live);
+	KUNIT_EXPECT_TRUE(test, told_notes);
 	KUNIT_EXPECT_GT(test, nr_told_loads, 0);
 	KUNIT_EXPECT_EQ(test, told_load.virt_addr, data);
+	KUNIT_EXPECT_EQ(test, nr_closed_when_told, 1);
 	KUNIT_EXPECT_EQ(test, f->writer->nr_closed, 1);
 
 	/* What it does not carry is not for it. */
@@ -207,6 +231,7 @@ static void image_for_hands_off(struct kunit *test)
 	kmemdump_detach(f->table, &tb->be);
 	KUNIT_EXPECT_EQ(test, nr_told, 2);
 	KUNIT_EXPECT_EQ(test, nr_told_loads, 0);
+	KUNIT_EXPECT_EQ(test, nr_closed_when_told, 2);
 }
 
 static void unread_record_stays(struct kunit *test)
@@ -222,40 +247,58 @@ static void unread_record_stays(struct kunit *test)
 						 f->table->image), -EBUSY);
 }
 
-/* Storage that fails leaves a record without COMMIT, whenever it fails. */
+/* Storage that fails leaves a record without COMMIT, whenever it fails, and is closed. */
 static void failing_writer(struct kunit *test)
 {
 	struct fixture *f = set_up(test, ROOM);
 	unsigned int writes, i;
+	size_t whole;
 
 	kmemdump_write_all(f->table, NULL);
+	KUNIT_ASSERT_TRUE(test, has_commit(f));
 	writes = f->writer->nr_writes;
+	whole = f->writer->used;
 	KUNIT_ASSERT_GT(test, writes, 4);
 
 	f->writer->error = -EIO;
 	for (i = 1; i <= writes; i++) {
 		f->writer->used = 0;
+		f->writer->nr_closed = 0;
 		f->writer->fail_at_write = i;
+		memset(f->writer->buf, 0, whole);
 		KUNIT_EXPECT_EQ(test, kmemdump_serialize(&f->writer->be, f->table->stream,
 							 f->table->image), -EIO);
 		KUNIT_EXPECT_EQ(test, f->writer->nr_writes, i);
+		KUNIT_EXPECT_LT(test, f->writer->used, whole);
+		KUNIT_EXPECT_FALSE(test, has_commit(f));
+		KUNIT_EXPECT_EQ(test, f->writer->nr_closed, 1);
 	}
 }
 
-/* Two writers each get the whole record; one that fails does not hurt the other. */
-static void two_writers(struct kunit *test)
+/* Two writers each get the whole record; one that fails does not hurt them. */
+static void several_writers(struct kunit *test)
 {
 	struct fixture *f = set_up(test, ROOM);
 	struct kmemdump_test_backend *bad = kmemdump_test_writer(test, ROOM);
+	struct kmemdump_test_backend *first = f->writer;
+	struct kmemdump_test_backend *last = kmemdump_test_writer(test, ROOM);
 
 	bad->be.name = "bad";
 	bad->fail_at_write = 2;
 	bad->error = -EIO;
+	last->be.name = "last";
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, f->table, bad), 0);
+	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, f->table, last), 0);
 	kmemdump_write_all(f->table, NULL);
 	KUNIT_EXPECT_EQ(test, bad->used, sizeof(struct kmemdump_frame));
+	f->writer = last;
 	unpack(test, f);
 	KUNIT_EXPECT_EQ(test, f->offset, f->table->image->size);
+	KUNIT_EXPECT_EQ(test, le32_to_cpu(f->commit->flags), 0);
+	f->writer = first;
+	unpack(test, f);
+	KUNIT_EXPECT_EQ(test, f->offset, f->table->image->size);
+	KUNIT_EXPECT_EQ(test, le32_to_cpu(f->commit->flags), 0);
 }
 
 static void record_probe(struct kunit *test)
@@ -288,7 +331,7 @@ static struct kunit_case serialize_cases[] = {
 	KUNIT_CASE(image_for_hands_off),
 	KUNIT_CASE(unread_record_stays),
 	KUNIT_CASE(failing_writer),
-	KUNIT_CASE(two_writers),
+	KUNIT_CASE(several_writers),
 	KUNIT_CASE(record_probe),
 	{}
 };

@@ -189,7 +189,7 @@ static bool has(struct slot_backend *sb, const void *addr, size_t size)
 	return p && !memcmp(p, addr, size);
 }
 
-/* The KMEMDUMP note, which is the last one. */
+/* The KMEMDUMP note of the dump. */
 static const struct kmemdump_note *region_note(struct slot_backend *sb)
 {
 	const struct elf64_hdr *ehdr = sb->dump;
@@ -305,9 +305,12 @@ static void removal(struct kunit *test)
 	u8 *a = own_page(test, 1), *b = own_page(test, 2);
 	struct slot_backend *sb = attach(test, table, MAX_SLOTS, 0);
 	struct kmemdump_region region = { .name = "b", .virt_addr = b, .size = 10 };
+	unsigned int first, second;
 
 	kmemdump_test_add(test, table, "a", a, 10, 0);
+	first = sb->last_copy;
 	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
+	second = sb->last_copy;
 	save(test, sb);
 	KUNIT_EXPECT_TRUE(test, has(sb, a, 10) && has(sb, b, 10));
 	KUNIT_ASSERT_EQ(test, kmemdump_remove(table, &region), 0);
@@ -315,8 +318,10 @@ static void removal(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, has(sb, a, 10));
 	KUNIT_EXPECT_NULL(test, find(sb, b, 10));
 
-	/* Each time the other table, and at the end none. */
-	KUNIT_EXPECT_LT(test, sb->last_copy, KMEMDUMP_SLOT_COPIES - 1);
+	/* Each time the other table of two, and at the end none. */
+	KUNIT_EXPECT_NE(test, second, first);
+	KUNIT_EXPECT_EQ(test, sb->last_copy, first);
+	KUNIT_EXPECT_LT(test, max(first, second), KMEMDUMP_SLOT_COPIES - 1);
 	kmemdump_detach(table, &sb->be);
 	sb->table = NULL;
 	KUNIT_EXPECT_EQ(test, sb->nr, 0);
@@ -390,6 +395,8 @@ static void areas(struct kunit *test)
 	save(test, sb);
 	KUNIT_EXPECT_EQ(test, sb->nr, 2);
 	KUNIT_EXPECT_STREQ(test, sb->slots[1].name, "Karea");
+	KUNIT_EXPECT_TRUE(test, has(sb, area, 8 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_regions, 2);
 }
 
 /* The same memory at two addresses is saved once, and found at both. */
@@ -461,7 +468,7 @@ static void panic_packs(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, sb->last_copy, KMEMDUMP_SLOT_COPIES - 1);
 	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_regions, 21);
 
-	/* What was found first at the panic is what is packed. */
+	/* What is packed is a copy; there is no room for both of these outside of it. */
 	memset(pages[0], 0xee, 100);
 	memset(pages[19], 0xee, 100);
 	save(test, sb);

@@ -135,15 +135,21 @@ static int configure(int first, int second)
 
 static void test_status(struct kunit *test)
 {
-	KUNIT_EXPECT_EQ(test, configure(0, 0), 0);
-	KUNIT_EXPECT_EQ(test, configure(-1, 0), -EIO);
-	KUNIT_EXPECT_EQ(test, configure(-3, 0), -EINVAL);
-	KUNIT_EXPECT_EQ(test, configure(-9, 0), -EEXIST);
-	KUNIT_EXPECT_EQ(test, configure(-10, 0), -EBUSY);
-	KUNIT_EXPECT_EQ(test, configure(-8, 0), -EIO);
-	/* None of these is worth another try. */
-	KUNIT_EXPECT_EQ(test, nr_calls, 1);
-	KUNIT_EXPECT_EQ(test, waited, 0);
+	static const struct {
+		int status, want;
+	} answered[] = {
+		{ 0, 0 }, { -1, -EIO }, { -3, -EINVAL }, { -9, -EEXIST }, { -10, -EBUSY },
+		{ -8, -EIO },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(answered); i++) {
+		KUNIT_EXPECT_EQ_MSG(test, configure(answered[i].status, 0), answered[i].want,
+				    "status %d", answered[i].status);
+		/* None of these is worth another try. */
+		KUNIT_EXPECT_EQ_MSG(test, nr_calls, 1, "status %d", answered[i].status);
+		KUNIT_EXPECT_EQ_MSG(test, waited, 0, "status %d", answered[i].status);
+	}
 }
 
 static void test_busy(struct kunit *test)

@@ -2,98 +2,288 @@
 """Builds that are looked at, not run: without kmemdump, and for 32 bits."""
 
 import re
+import shlex
 import shutil
 import subprocess
+from pathlib import Path
+
+import pytest
 
 from harness import host
 from harness.host import REPO, say
-from harness.kernel import Board, Kernel
+from harness.kernel import Board, Kernel, ours
 from harness.lab import expect
 
+# What compiles a file as if kmemdump were not left out.
+WITH_KMEMDUMP = "-DCONFIG_KMEMDUMP=1"
 
-def _off(tree):
-    return Kernel(tree, Board("x86_64-ramoops"), "off")
+
+def _prepared(tree, board, variant=None, *args):
+    """The kernel of @board, configured and ready to compile single files with make's @args; it is
+    not built. Only who has its lock may make something in its folder."""
+    host.install(host.PACKAGES + board.packages)
+    kernel = Kernel(tree, board, variant)
+
+    def prepare():
+        kernel.configure()
+        host.step(f"preparing a kernel for {kernel.name}", kernel.make_args("prepare", *args),
+                  f"prepare-{kernel.name}", env=kernel.env())
+
+    with host.lock(f"kernel-{kernel.name}"):
+        host.once(f"prepared-{kernel.name}", prepare)
+    return kernel
 
 
-def test_compiled_out(lab):
+def _command(kernel, name):
+    """The command that made @name, a file in the build folder; for a shell."""
+    path = kernel.build_dir / name
+    text = path.with_name(f".{path.name}.cmd").read_text()
+    [command] = re.findall(r"^savedcmd_\S+ := (.*)$", text, re.M)
+    # What objtool does afterwards is no part of it.
+    return shlex.split(command.split(" ; ")[0].replace(r"\#", "#"))
+
+
+def _compile_again(kernel, name, source, out, *options, first=()):
+    """Compile @source with the command that made @name, its result in @out."""
+    command = _command(kernel, name)
+    at = command.index("-nostdinc")
+    command[at:at] = first
+    command = [f"-Wp,-MMD,{out}.d" if arg.startswith("-Wp,-MMD,") else arg for arg in command]
+    command[command.index("-o") + 1] = str(out)
+    command[-1] = str(source)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    proc = subprocess.run([*command[:-1], *options, command[-1]], cwd=kernel.build_dir,
+                          capture_output=True, text=True, env=kernel.env())
+    expect(proc.returncode == 0, f"{source} to compile", proc.stderr[-3000:])
+    return proc.stderr
+
+
+def _unused(path):
+    """What an object takes from kmemdump: (calls and variables, sections)."""
+    symbols = subprocess.run(["nm", "-u", str(path)], capture_output=True, text=True,
+                             check=True).stdout
+    sections = subprocess.run(["readelf", "-SW", str(path)], capture_output=True, text=True,
+                              check=True).stdout
+    expect("alloc" in symbols and ".text" in sections, "an object that does something", symbols)
+    return re.findall(r"kmemdump_\w+", symbols), re.findall(r"\.kmemdump\w*", sections)
+
+
+def test_compiled_out(tree, lab):
     """Without CONFIG_KMEMDUMP a provider builds, and no call of it is left."""
-    kernel = _off(lab.tree)
-    kernel.configure()
-    host.step("preparing a kernel without kmemdump", kernel.make_args("modules_prepare"),
-              "prepare-off", env=kernel.env())
-    proc, found = kernel.compile("fs/pstore/")
-    expect(proc.returncode == 0 and not found, "fs/pstore to build as modules", proc.stderr[-3000:])
-    folder = kernel.build_dir / "out-of-tree/off"
+    kernel = _prepared(tree, Board("x86_64-ramoops"), "off")
+    folder = lab.dumps / "modules"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    names = [REPO / "samples/kmemdump/kmemdump_test.c",
-             host.HERE / "modules/kmemdump_provider.c",
-             host.HERE / "modules/kmemdump_vendor.c"]
-    for path in names:
+    sources = [REPO / "samples/kmemdump/kmemdump_test.c",
+               host.HERE / "modules/kmemdump_provider.c",
+               host.HERE / "modules/kmemdump_vendor.c"]
+    for path in sources:
         shutil.copy(path, folder)
-    (folder / "Makefile").write_text("".join(f"obj-m += {path.stem}.o\n" for path in names))
-    for path in names:
-        name = f"{path.stem}.o"
-        proc, found = kernel.compile(f"M={folder}", "KBUILD_MODPOST_WARN=1", name)
-        expect(proc.returncode == 0 and "warning:" not in proc.stderr, f"{name} to build",
+    (folder / "Makefile").write_text("".join(f"obj-m += {path.stem}.o\n" for path in sources))
+    objects = [f"{path.stem}.o" for path in sources]
+
+    def compile_all(*args):
+        with host.lock(f"kernel-{kernel.name}"):
+            proc, _ = kernel.compile(f"M={folder}", *args, *objects)
+        expect(proc.returncode == 0 and "warning:" not in proc.stderr, "the modules to build",
                proc.stderr[-3000:])
-        symbols = subprocess.run(["nm", "-u", str(folder / name)], capture_output=True,
-                                 text=True).stdout
-        sections = subprocess.run(["readelf", "-SW", str(folder / name)], capture_output=True,
-                                  text=True).stdout
-        expect("alloc" in symbols and "kmemdump_" not in symbols, "no call of kmemdump", symbols)
-        expect(".text" in sections and ".kmemdump" not in sections, "no annotations", sections)
+        return [_unused(folder / name) for name in objects]
+
+    # That the one and the other are found is shown by objects that have them.
+    for name, found in zip(objects, compile_all(f"KCFLAGS={WITH_KMEMDUMP}")):
+        expect(found[0], f"calls of kmemdump in {name}, compiled with it")
+    expect(any(sections for _, sections in compile_all(f"KCFLAGS={WITH_KMEMDUMP}")),
+           "annotations, compiled with it")
+    for name, found in zip(objects, compile_all()):
+        expect(found == ([], []), f"no call of kmemdump and no annotation in {name}", str(found))
+
+
+# Which kernels are looked at -> the folders of arch/ that are theirs.
+COMPARED = {"x86_64-ramoops": "arch/x86/", "ppc64le-ramoops": "arch/powerpc/"}
+# Objects of the machine-independent source that use the headers which the patches touch.
+USERS = ["kernel/module/sysfs.c", "kernel/module/kallsyms.c"]
+# What differs even without kmemdump, and why. Nothing else may.
+DIFFER = {
+    # pstore knows of the new record type, of its area and its file, in any case.
+    "fs/pstore/inode.o": "the mode of a record's file",
+    "fs/pstore/platform.o": "the name of the record type",
+    "fs/pstore/ram.o": "the area for the record, and its parameter",
+    "fs/pstore/ram_core.o": "zones of which the old contents are read later",
+    # A patch of FADump itself: memory that was not kept must not be freed.
+    "arch/powerpc/kernel/fadump.o": "what a fix of FADump checks",
+}
+# How much those may grow, together, in bytes.
+MAY_GROW = 2048
+# What the patches touch that is not compiled.
+NOT_COMPILED = re.compile(r"Documentation/|MAINTAINERS$|(.*/)?(Kconfig|Kconfig\.debug|Makefile|"
+                          r"Kbuild)$")
+
+
+def _touched(tree, name):
+    """The files of the patches that are looked at in the kernel @name: those of its architecture.
+    Those that are for each are looked at once, on x86_64, which has all of them."""
+    own = COMPARED[name]
+    return [path for path in sorted(set(tree.touched())) if not NOT_COMPILED.match(path)
+            and (path.startswith(own) or own == "arch/x86/" and not path.startswith("arch/"))]
+
+
+def _sources(tree, name):
+    """What is compiled for the kernel @name."""
+    return [path for path in _touched(tree, name) if path.endswith(".c")] + USERS
+
+
+def test_what_is_compared(tree):
+    """Each file that the patches touch is compiled on one of the two machines, or is of a kind
+    that is not compiled. Makefiles add only what options of ours enable."""
+    seen = {path for name in COMPARED for path in _touched(tree, name)}
+    left = [path for path in tree.touched()
+            if path not in seen and not NOT_COMPILED.match(path)]
+    expect(not left, "no file that nobody compares", str(left))
+    left = [path for path in seen if not path.endswith((".c", ".h"))]
+    expect(not left and len(seen) >= 8, "only sources and headers to be compared", str(left))
+    stray = [line for patch in tree.series()
+             for line in re.findall(r"^\+[ \t]*((?:obj|[\w-]+)-[\w$()-]+\s*\+?:?=.*)$",
+                                    patch.read_text(), re.M)
+             if not re.match(r"[\w-]+-\$\(CONFIG_\w*(KMEMDUMP|MINIDUMP)\w*\)", line)]
+    expect(not stray, "no object that is built in any case", str(stray))
+
+
+def _build(kernel, sources):
+    """Have the objects made, so that their commands are known."""
+    names = [f"{path[:-2]}.o" for path in sources]
+    names.append(f"{COMPARED[kernel.board.name]}kernel/vmlinux.lds")
+    with host.lock(f"kernel-{kernel.name}"):
+        proc, _ = kernel.compile(*names)
+    expect(proc.returncode == 0, "what the patches touch to build", proc.stderr[-3000:])
+    return names
+
+
+def _check_headers(kernel, names):
+    """Each header that the patches touch is used by something that is compared."""
+    used = "".join((kernel.build_dir / name).with_name(f".{Path(name).name}.cmd").read_text()
+                   for name in names)
+    for path in _touched(kernel.tree, kernel.board.name):
+        if path.endswith(".h"):
+            expect(f"/{path} \\" in used, f"{path} to be used by an object that is compared")
+
+
+def _without(kernel, name, out):
+    """Compile @name from the source as it was before the patches: the same command, with the
+    original files in front of the patched ones. It stands where they stand, for __FILE__."""
+    pristine = kernel.tree.pristine
+    source = Path(_command(kernel, name)[-1]).relative_to(kernel.tree.linux)
+    where = pristine / source if (pristine / source).exists() else kernel.tree.linux / source
+    includes = [f"-I{pristine}/{folder}" for folder in
+                (f"{COMPARED[kernel.board.name]}include", "include", source.parent)]
+    _compile_again(kernel, name, where, out, f"-fmacro-prefix-map={pristine}/=", first=includes)
+    deps = Path(f"{out}.d").read_text()
+    patched = [path for path in kernel.tree.touched()
+               if re.search(rf"{re.escape(str(kernel.tree.linux))}/{re.escape(path)}\s", deps)]
+    expect(not patched, f"no patched file in {name} as it was before", str(patched))
+
+
+def _contents(path):
+    """What there is of an object, or of a linker script, apart from the numbers of lines."""
+    if path.suffix == ".lds":
+        return path.read_text().split()
+    dump = ["objdump", "-drj.text", "-j.init.text", "-j.exit.text", "--no-show-raw-insn"]
+    if "PowerPC" in subprocess.run(["readelf", "-h", str(path)], capture_output=True,
+                                   text=True, check=True).stdout:
+        dump[0] = "powerpc64le-linux-gnu-objdump"
+    out = subprocess.run([*dump, str(path)], capture_output=True, text=True, check=True).stdout
+    expect(out.count("\n") > 20, f"code in {path.name}", out)
+    return out.split("\n", 3)[3]
 
 
 def _bloat(tree, before, after):
-    return subprocess.run(["python3", str(tree.linux / "scripts/bloat-o-meter"), str(before),
-                           str(after)], capture_output=True, text=True).stdout
+    """What bloat-o-meter says, and by how much the object grew."""
+    out = subprocess.run(["python3", str(tree.linux / "scripts/bloat-o-meter"), str(before),
+                          str(after)], capture_output=True, text=True, check=True).stdout
+    [(old, new)] = re.findall(r"^Total: Before=(\d+), After=(\d+),", out, re.M)
+    return out.strip(), int(new) - int(old)
 
 
-def test_costs_nothing(lab):
-    """vmlinux without CONFIG_KMEMDUMP is that of the pristine source. pstore, which is
-    modules here, knows of the new record type even then; what that costs is printed."""
-    kernels = [_off(lab.tree.without()), _off(lab.tree)]
-    for kernel, what in zip(kernels, ("of the pristine source", "with kmemdump left out")):
-        kernel.configure()
-        host.step(f"building the kernel {what}", kernel.make_args("vmlinux"),
-                  "build-" + what.replace(" ", "-"), None, r"^  [A-Z]+ ", env=kernel.env())
-        proc, _ = kernel.compile("fs/pstore/")
-        expect(proc.returncode == 0, "fs/pstore to build", proc.stderr[-3000:])
-    out = _bloat(lab.tree, *(kernel.vmlinux for kernel in kernels))
-    say("    bloat-o-meter, from the pristine kernel to ours with CONFIG_KMEMDUMP=n:\n    "
-        + out.strip().replace("\n", "\n    "))
-    for name in ("pstore.o", "ramoops.o"):
-        total = _bloat(lab.tree, *(kernel.build_dir / "fs/pstore" / name for kernel in kernels))
-        expect("Total:" in total, f"the sizes of {name}", total)
-        say(f"    {name}: {total.strip().splitlines()[-1]}")
-    expect(re.search(r"^Total: Before=\d+, After=\d+, chg \+0\.00%", out, re.M)
-           and "add/remove: 0/0 grow/shrink: 0/0" in out, "no difference", out)
+@pytest.mark.parametrize("name", COMPARED)
+def test_costs_nothing(tree, lab, name):
+    """Without CONFIG_KMEMDUMP, what the patches touch is compiled to what it was before them.
+    What knows of the new record type even then is named above; what that costs is printed, and
+    is in the log folder."""
+    kernel = _prepared(tree, Board(name), "off")
+    names = _build(kernel, _sources(tree, name))
+    _check_headers(kernel, names)
+    grown, noticed, sizes = 0, [], host.run_folder() / f"sizes-without-kmemdump-{name}"
+    for path in names:
+        old, new, on = (lab.dumps / folder / path for folder in ("before", "after", "on"))
+        source = _command(kernel, path)[-1]
+        said = _compile_again(kernel, path, source, new)
+        expect("warning:" not in said, f"{source} to compile without warning", said)
+        _without(kernel, path, old)
+        same = _contents(old) == _contents(new)
+        expect(same != (path in DIFFER),
+               f"{'a' if path in DIFFER else 'no'} difference in {path}")
+        if not path.endswith(".lds"):
+            text, change = _bloat(tree, old, new)
+            expect(not change or path in DIFFER, f"{path} to have its size", text)
+            grown += change
+            with sizes.open("a") as log:
+                log.write(f"{path}:\n{text}\n\n")
+            say(f"    {path}: {text.splitlines()[-1]}")
+        # With the option, most of them differ: the comparison would see it.
+        _compile_again(kernel, path, source, on, WITH_KMEMDUMP)
+        if _contents(on) != _contents(new):
+            noticed.append(path)
+    expect(grown <= MAY_GROW, f"at most {MAY_GROW} bytes more", str(grown))
+    arch = COMPARED[name]
+    for path in (f"{arch}kernel/smp.o", f"{arch}kernel/vmlinux.lds", "kernel/module/sysfs.o"):
+        expect(path in noticed, f"a difference of {path}, compiled with kmemdump", str(noticed))
 
 
-def _compile(lab, config, arch, cross=""):
-    """Compile what is ours for another machine; what readelf says of it."""
+BAD_C = """\
+// SPDX-License-Identifier: GPL-2.0-only
+#include <linux/printk.h>
+
+void bad(int a);
+void bad(int a)
+{
+%s
+}
+"""
+
+
+def _compile(lab, config, arch, bad_line, cross=""):
+    """Compile what is ours for another machine, without a warning; one for @bad_line. What
+    readelf says of it."""
     board = Board("x86_64-ramoops")
     board.config, board.arch, board.cross = config, arch, cross
-    kernel = Kernel(lab.tree, board)
-    kernel.configure()
-    host.step(f"preparing a kernel for {config}", kernel.make_args("prepare"),
-              f"prepare-{config}", env=kernel.env())
-    for path in kernel.build_dir.glob("mm/kmemdump/*.o"):
-        path.unlink()
-    proc, found = kernel.compile("W=1", "mm/kmemdump/", "fs/pstore/")
+    kernel = _prepared(lab.tree, board, None, "W=1")
+    with host.lock(f"kernel-{kernel.name}"):
+        # They are made anew, as only then there are warnings.
+        for folder in ("mm/kmemdump", "fs/pstore"):
+            for path in kernel.build_dir.glob(f"{folder}/*.o"):
+                path.unlink()
+        proc, found = kernel.compile("W=1", "mm/kmemdump/", "fs/pstore/")
     expect(proc.returncode == 0 and not found, "mm/kmemdump and fs/pstore to build without warning",
            found or proc.stderr[-3000:])
+    expect("CC      mm/kmemdump/core.o" in proc.stdout and "CC      fs/pstore/ram.o" in proc.stdout,
+           "them to be compiled", proc.stdout[-3000:])
+    bad = lab.dumps / "mm/kmemdump/bad.c"
+    bad.parent.mkdir(parents=True, exist_ok=True)
+    bad.write_text(BAD_C % bad_line)
+    said = _compile_again(kernel, "mm/kmemdump/core.o", bad, lab.dumps / "bad.o")
+    expect("/bad.c:" in ours(said), f"a warning of {bad_line!r}", said)
     return subprocess.run(["readelf", "-h", str(kernel.build_dir / "mm/kmemdump/core.o")],
-                          capture_output=True, text=True).stdout
+                          capture_output=True, text=True, check=True).stdout
 
 
 def test_32_bits(lab):
-    kind = _compile(lab, "i386", "i386")
+    """A format that is right on 64 bits only is found, and there is none in what is ours."""
+    kind = _compile(lab, "i386", "i386", '\tpr_info("%lu", sizeof(a));')
     expect("ELF32" in kind, "32-bit objects", kind)
 
 
 def test_big_endian(lab):
+    """What is compiled on big-endian machines only is compiled, and has no warning."""
     host.install(["gcc-powerpc64le-linux-gnu"])
-    kind = _compile(lab, "ppc64be", "powerpc", "powerpc64le-linux-gnu-")
+    kind = _compile(lab, "ppc64be", "powerpc",
+                    "#ifdef __BIG_ENDIAN\n\tint unused = a;\n#endif", "powerpc64le-linux-gnu-")
     expect("2's complement, big endian" in kind, "big-endian objects", kind)

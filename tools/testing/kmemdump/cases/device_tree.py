@@ -4,14 +4,18 @@
 import re
 import subprocess
 
-from harness.host import REPO
+import pytest
 
-from harness import story
+from harness import host, story
+from harness.host import REPO
 from harness.lab import RECORD, expect
 
+BOARD = "arm64-ramoops"
+
+
 def test_story_on_arm64(lab):
-    arm64 = lab.other("arm64-ramoops")
-    with arm64.guest(area=None) as guest:
+    """The next boot finds the record in the area that the device tree describes."""
+    with lab.guest(area=None) as guest:
         backends = guest.run("cat /sys/kernel/debug/kmemdump/backends")
         expect(f"ramoops\twriter\t{0x321000 - 12} bytes" in backends,
                "an area of the size in the device tree", backends)
@@ -29,26 +33,26 @@ def test_story_on_arm64(lab):
     expect(re.search("Machine: +AArch64", machine), "an ELF core of arm64", machine)
 
 
-RAM = 0x40000000
+# Memory that is not in the linear map, and reserved memory that is.
+RESERVED = {"no-map": 0x52000100, "reserved": 0x53000f80}
 
 
-def test_reserved_memory_on_arm64(lab):
-    """Memory that is not in the linear map, and reserved memory that is."""
-    arm64 = lab.other("arm64-ramoops")
-    for name, phys in (("no-map", 0x52000100), ("reserved", 0x53000f80)):
-        text = f"{name} memory, written by the host"
-        with arm64.guest(area=None) as guest:
-            with guest.ram() as ram:
-                ram[phys - RAM:phys - RAM + len(text)] = text.encode()
-            guest.run(f"insmod kmemdump_provider.ko phys={phys} phys_size=8192")
-            guest.crash()
-            dump = lab.fetch_record(guest, f"arm64-{name}")
-        expect("complete record" in lab.reader("check", dump), "a whole record")
-        shown = lab.reader("show", "-r", dump, "physical")
-        expect(shown.startswith(text), f"what the host has written to {name} memory", shown[:200])
-        for cpu in range(arm64.kernel.board.cpus):
-            shown = lab.reader("show", dump, f"annotated_percpu@{cpu}")
-            expect(shown == f"static of CPU {cpu}\n", "a per-CPU variable of a module", shown)
+@pytest.mark.parametrize("name", RESERVED)
+def test_reserved_memory_on_arm64(lab, name):
+    """What the host has put into memory that the device tree reserves is in the record."""
+    phys, text = RESERVED[name], f"{name} memory, written by the host"
+    with lab.guest(area=None) as guest:
+        with guest.ram() as ram:
+            start = phys - guest.board.ram
+            ram[start:start + len(text)] = text.encode()
+        guest.run(f"insmod kmemdump_provider.ko phys={phys} phys_size=8192")
+        dump, _ = lab.crash(guest, name)
+    expect("complete record" in lab.reader("check", dump), "a whole record")
+    shown = lab.reader("show", "-r", dump, "physical")
+    expect(shown.startswith(text), f"what the host has written to {name} memory", shown[:200])
+    for cpu in range(lab.board.cpus):
+        shown = lab.reader("show", dump, f"annotated_percpu@{cpu}")
+        expect(shown == f"static of CPU {cpu}\n", "a per-CPU variable of a module", shown)
 
 
 def _run(*cmd, **kwargs):
@@ -56,30 +60,46 @@ def _run(*cmd, **kwargs):
     return proc.returncode, proc.stdout + proc.stderr
 
 
+def _doc_validate(bindings, path):
+    """What dt-doc-validate says of a binding."""
+    status, out = _run("dt-doc-validate", "-u", bindings, path)
+    return out or (f"exit code {status}" if status else "")
+
+
+def _schema(lab, binding):
+    """The schema that examples of @binding keep to."""
+    bindings, schema = binding.parents[1], lab.dumps / "schema.json"
+    while bindings.name != "bindings":
+        bindings = bindings.parent
+    status, out = _run("dt-mk-schema", "-j", "-o", schema, binding, *bindings.glob("*.yaml"),
+                       *(bindings / "pinctrl").glob("pinctrl*.yaml"))
+    expect(not status and schema.stat().st_size, "a schema", out)
+    return schema
+
+
 def test_bindings(lab):
-    """Each binding is a good schema, and its example keeps to it."""
+    """Each binding is a good schema, and its example keeps to it; bad ones are found."""
+    host.install(["dt-schema", "device-tree-compiler"])
     bindings = lab.tree.linux / "Documentation/devicetree/bindings"
     ours = sorted((REPO / "Documentation/devicetree").glob("**/*.yaml"))
     expect(ours, "bindings")
     for path in ours:
         binding = lab.tree.linux / path.relative_to(REPO)
-        status, out = _run("dt-doc-validate", "-u", bindings, binding)
-        expect(not status and not out, f"no complaint on {path.name}", out)
-        schema, example = lab.dumps / "schema.json", lab.dumps / "example"
-        status, out = _run("dt-mk-schema", "-j", "-o", schema, binding, *bindings.glob("*.yaml"),
-                           *(bindings / "pinctrl").glob("pinctrl*.yaml"))
-        expect(not status, "a schema", out)
-        source = _run("dt-extract-example", binding)[1]
-        # The wrong one shows that the check would find something.
+        bad = lab.dumps / "bad.yaml"
+        bad.write_text(re.sub(r"^additionalProperties: .*\n", "", path.read_text(), flags=re.M))
+        expect(bad.read_text() != path.read_text(), f"a bad copy of {path.name}")
+        out = _doc_validate(bindings, bad)
+        expect("additionalProperties" in out, "the bad copy to be found", out)
+        out = _doc_validate(bindings, binding)
+        expect(not out, f"no complaint on {path.name}", out)
+        schema, example = _schema(lab, binding), lab.dumps / "example.dtb"
+        status, source = _run("dt-extract-example", binding)
+        expect(not status and "{" in source, f"an example in {path.name}", source)
         wrong = re.sub(r"^(\s+)(\S+ = <)", r"\1wrong-\2", source, flags=re.M)
+        expect(wrong != source, "a wrong example", source)
         for text, right in ((source, True), (wrong, False)):
             status, out = _run("dtc", "-q", "-O", "dtb", "-o", example, input=text)
             expect(not status, "dtc to compile it", out)
-            out = _run("dt-validate", "-s", schema, example)[1]
-            expect(not out == right, f"example of {path.name} to be "
-                   f"{'right' if right else 'wrong'}", out)
-
-
-def test_kunit_on_arm64_each(lab, results):
-    from harness.suites import run_suites
-    run_suites(lab.other("arm64-ramoops").kernel, results, "arm64 ")
+            status, out = _run("dt-validate", "-s", schema, example)
+            expect((not out and not status) if right else "wrong-" in out,
+                   f"the example of {path.name} to be {'right' if right else 'wrong'}", out)

@@ -1,79 +1,159 @@
 # SPDX-License-Identifier: GPL-2.0
-"""make tree: what it does with patches that fit, that moved, and that are stale."""
+"""make tree: what it does with patches that fit, that moved, and that are stale. The tests work
+in a cache of their own, with a kernel tree of only the files that patches touch."""
 
+import json
+import os
 import re
 import shutil
+import subprocess
 
+from harness.host import REPO
 from harness.lab import Failed, expect
 from harness.tree import Tree
 
 
-def _copy(lab, name):
-    """A Tree of its own folder, which shares only what is not changed here."""
-    tree = Tree(lab.tree.base)
-    tree.dir = lab.dumps / name
-    tree.pristine = tree.dir / "pristine"
-    shutil.rmtree(tree.dir, ignore_errors=True)
-    shutil.copytree(lab.tree.pristine, tree.pristine)
-    return tree
+def _small(tree, lab, name):
+    """A Tree in a cache of its own, in which only the files to patch are there."""
+    copy = Tree(tree.base)
+    copy.dir = lab.dumps / name / "kmemdump" / tree.base
+    copy.linux, copy.pristine = copy.dir / "linux", copy.dir / "pristine"
+    shutil.rmtree(copy.dir, ignore_errors=True)
+    for path in tree.touched():
+        for folder in (copy.linux, copy.pristine):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(tree.pristine / path, folder / path)
+    shutil.copy(tree.dir / "unpacked", copy.dir)
+    return copy
 
 
-def test_stale_patch(lab):
-    tree = _copy(lab, "stale")
-    target = tree.pristine / "fs/pstore/ram.c"
-    target.write_text(target.read_text().replace("ramoops_pmsg_size", "renamed_size"))
+def _make_tree(copy):
+    """What "make tree" prints in that cache, and its exit code."""
+    env = dict(os.environ, XDG_CACHE_HOME=str(copy.dir.parents[1]))
+    # It is a run of its own, which has not made its tree.
+    env.pop("KMEMDUMP_RUN", None)
+    proc = subprocess.run(["make", "-C", str(REPO), "tree"], env=env, text=True,
+                          capture_output=True, timeout=600)
+    return proc.stdout + proc.stderr, proc.returncode
+
+
+def _listing(folder):
+    """The files in a folder -> what is in them."""
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.glob("**/*") if path.is_file()}
+
+
+def test_make_tree(tree, lab):
+    """It says where the tree is and what of Linux it changes; each patch and file is in it."""
+    copy = _small(tree, lab, "good")
+    out, status = _make_tree(copy)
+    expect(status == 0 and f"Linux {tree.base} with kmemdump: {copy.linux}\n" in out
+           and re.search(r"fs/pstore/ram\.c +\| ", out) and "files changed" in out,
+           "the place of the tree and a diffstat", out)
+    expect("kmemdump" in (copy.linux / "fs/pstore/ram.c").read_text(), "the patches applied")
+    laid = copy.linux / "mm/kmemdump/core.c"
+    expect(laid.read_bytes() == (REPO / "mm/kmemdump/core.c").read_bytes(), "the files laid on it")
+
+
+def test_stale_patch(tree, lab):
+    """make tree fails, names the patch and the file, and leaves the tree as it was."""
+    copy = _small(tree, lab, "stale")
+    target = copy.pristine / "fs/pstore/ram.c"
+    text = target.read_text()
+    target.write_text(text.replace("ramoops_pmsg_size", "renamed_size"))
+    expect(target.read_text() != text, "a file that is not as the patch knows it")
+    before = _listing(copy.linux)
+    out, status = _make_tree(copy)
+    # That of make, for the 1 of run.py.
+    expect(status == 2 and "Error 1" in out, "make tree to fail", out)
+    expect(re.search(r"^FAILED: patches/\S+/0005-pstore-ram\S+ does not apply", out, re.M)
+           and "fs/pstore/ram.c" in out, "an error that names patch and file", out)
+    expect(_listing(copy.linux) == before, "the tree as it was")
+
+
+def _fails(function, *words):
+    """@function fails, and says @words."""
     try:
-        tree.apply_patches()
+        function()
     except Failed as err:
-        expect("0005-pstore-ram" in str(err) and "does not apply" in str(err)
-               and "fs/pstore/ram.c" in str(err), "an error that names patch and file", str(err))
+        expect(all(word in str(err) for word in words), f"an error with {words}", str(err))
     else:
-        raise Failed("a stale patch was applied")
+        raise Failed(f"no error with {words}")
 
 
-def test_file_gone(lab):
-    tree = _copy(lab, "gone")
-    tree.linux = tree.dir / "linux"
-    (tree.pristine / "fs/pstore/ram.c").unlink()
-    try:
-        tree.apply_patches()
-    except Failed as err:
-        expect("fs/pstore/ram.c" in str(err), "an error that names the file", str(err))
-    else:
-        raise Failed("a patch of a missing file was applied")
+def test_file_gone(tree, lab):
+    """A file to patch that Linux does not have is named."""
+    copy = _small(tree, lab, "gone")
+    (copy.pristine / "fs/pstore/ram.c").unlink()
+    (copy.linux / "fs/pstore/ram.c").unlink()
+    _fails(copy.apply_patches, "fs/pstore/ram.c", "does not have")
 
 
-def test_point_release(lab):
+def test_point_release(tree, lab):
     """Lines that moved, as in a new point release, are found."""
-    tree = _copy(lab, "moved")
+    copy = _small(tree, lab, "moved")
     for name in ("fs/pstore/ram.c", "fs/pstore/platform.c", "MAINTAINERS"):
-        target = tree.pristine / name
+        target = copy.pristine / name
         target.write_text("\n" * 7 + target.read_text())
-    files = tree.apply_patches()
-    expect("kmemdump" in files["fs/pstore/ram.c"].read_text(), "the patches applied")
+    files = copy.apply_patches()
+    for name in ("fs/pstore/ram.c", "fs/pstore/platform.c", "MAINTAINERS"):
+        text = files[name].read_text()
+        expect(text.startswith("\n" * 7) and "kmemdump" in text, f"{name} patched", text[:200])
 
 
-def test_nothing_changed(lab):
+def _times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.glob("**/*") if path.is_file()}
+
+
+def test_nothing_changed(tree, lab):
     """Making the tree again touches nothing, so that nothing is built again."""
-    names = [*lab.tree.touched(), "mm/kmemdump/core.c", "include/linux/kmemdump.h"]
-    before = [(lab.tree.linux / name).stat().st_mtime_ns for name in names]
-    lab.tree.make()
-    after = [(lab.tree.linux / name).stat().st_mtime_ns for name in names]
-    expect(before == after, "unchanged files")
+    copy = _small(tree, lab, "again").make()
+    before = _times(copy.linux)
+    expect(len(before) > len(tree.touched()), "patched files and laid ones", str(len(before)))
+    copy.make()
+    expect(_times(copy.linux) == before, "unchanged files")
 
 
-def test_edits_in_the_tree_are_undone(lab):
+def test_edits_in_the_tree_are_undone(tree, lab):
     """The tree is what the repository says, whatever was tried in it."""
-    target = lab.tree.linux / "fs/pstore/inode.c"
-    good = target.read_text()
-    target.write_text(good + "\n/* tried */\n")
-    lab.tree.make()
-    expect(target.read_text() == good, "the file as the patches make it")
+    copy = _small(tree, lab, "edited").make()
+    before = _listing(copy.linux)
+    for name in ("fs/pstore/inode.c", "mm/kmemdump/core.c"):
+        target = copy.linux / name
+        target.write_text(target.read_text() + "\n/* tried */\n")
+    expect(_listing(copy.linux) != before, "edits")
+    copy.make()
+    expect(_listing(copy.linux) == before, "the files as the patches and the repository have them")
 
 
-def test_footprint(lab):
+def test_what_is_gone_goes(tree, lab):
+    """What is no longer laid on the tree goes, and what is no longer patched is as it was."""
+    copy = _small(tree, lab, "shorter").make()
+    before = _listing(copy.linux)
+    for kind, name in (("laid", "mm/kmemdump/gone.c"), ("patched", "fs/pstore/zone.c")):
+        (copy.linux / name).write_text("of an earlier version\n")
+        names = json.loads((copy.dir / f"{kind}.json").read_text())
+        (copy.dir / f"{kind}.json").write_text(json.dumps([*names, name]))
+    original = b"the original\n"
+    (copy.pristine / "fs/pstore/zone.c").write_bytes(original)
+    copy.make()
+    expect(_listing(copy.linux) == before | {"fs/pstore/zone.c": original},
+           "one file gone and one as it was")
+
+
+def test_file_of_linux(tree, lab):
+    """A file of this repository that Linux has, too, is not laid over it."""
+    copy = _small(tree, lab, "taken")
+    target = copy.linux / "mm/kmemdump/core.c"
+    target.parent.mkdir(parents=True)
+    target.write_text("of Linux\n")
+    _fails(copy.make, "mm/kmemdump/core.c", "already a file of Linux")
+    expect(target.read_text() == "of Linux\n", "the file of Linux as it was")
+
+
+def test_footprint(tree):
     """Of other subsystems, only what collects annotations and registers is touched."""
-    stat = lab.tree.diffstat()
+    stat = tree.diffstat()
     expect("fs/pstore/ram.c" in stat and "files changed" in stat, "a diffstat", stat)
     known = re.compile(r"Documentation/|MAINTAINERS$|(fs|include/linux)/pstore|lib/Kconfig\.debug$|"
                        r"mm/Makefile$|samples/|include/asm-generic/vmlinux\.lds\.h$|"
@@ -81,5 +161,5 @@ def test_footprint(lab):
                        r"arch/(x86|powerpc)/kernel/smp\.c$|arch/powerpc/(Kbuild|Kconfig|"
                        r"kernel/(prom|fadump)\.c|include/asm/fadump\.h)$|"
                        r"drivers/soc/qcom/(Kconfig|Makefile|smem\.c)$")
-    others = [name for name in lab.tree.touched() if not known.match(name)]
-    expect(not others, "no other file touched", str(others))
+    others = [name for name in tree.touched() if not known.match(name)]
+    expect(tree.touched() and not others, "no other file touched", str(others))

@@ -14,11 +14,31 @@ from . import host
 from .host import CACHE, HERE, JOBS, REPO, Failed
 
 
-# What is ours in the output of a compiler that also sees other files. Not ram_core.c:
+# Lines of ours in the output of a compiler that also sees other files. Not ram_core.c:
 # sparse has eight warnings about the pristine one.
 OURS = re.compile(r"((mm/kmemdump|arch/powerpc/fadump|drivers/soc/qcom/minidump)/\w+\.[ch]|"
                   r"kmemdump\w*\.[ch]|soc/qcom/minidump\.h|fs/pstore/(ram|platform|inode)\.c)"
-                  r":\d+:.*(warning|error)", re.I)
+                  r":\d+:")
+COMPLAINT = re.compile(r":\d+:.*(warning|error)", re.I)
+# What gcc says of where else it is: before it and after it.
+INLINED = re.compile(r"inlined from ")
+EXPANDED = re.compile(r": note: in (expansion|definition) of macro")
+
+
+def ours(output):
+    """What compilers complain of in lines of ours; also where gcc names a line of a header,
+    of which the macro or the function is that a line of ours uses."""
+    complaints, before = [], []
+    for line in output.splitlines():
+        if COMPLAINT.search(line):
+            complaints.append([*before, line])
+            before = []
+        elif INLINED.search(line):
+            before.append(line)
+        elif EXPANDED.search(line) and complaints:
+            complaints[-1].append(line)
+    return "\n".join("\n".join(lines) for lines in complaints
+                     if any(OURS.search(line) for line in lines))
 
 
 # Variants that have no object in common with the kernel of their board.
@@ -132,8 +152,7 @@ class Kernel:
         """Build @targets; the process, and what the compiler says of our files."""
         proc = subprocess.run(self.make_args(*targets), capture_output=True, text=True,
                               env=self.env())
-        return proc, "\n".join(line for line in (proc.stdout + proc.stderr).splitlines()
-                               if OURS.search(line))
+        return proc, ours(proc.stdout + proc.stderr)
 
     def module(self, path):
         """A module that was built in the tree."""

@@ -53,7 +53,8 @@ class Tree:
         stamp.write_text(version)
 
     def _overlay_files(self):
-        out = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(REPO), "ls-files", "-co", "--exclude-standard", "-z"],
+        out = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(REPO), "ls-files", "-co",
+                              "--exclude-standard", "-z"],
                              capture_output=True, check=True).stdout.decode()
         return {name: REPO / name for name in out.split("\0")
                 if name.startswith(LAID) and (REPO / name).is_file()}
@@ -113,31 +114,10 @@ class Tree:
                                    "-r", "-", "-i", str(patch)],
                                   cwd=staging, capture_output=True, text=True)
             if proc.returncode:
-                raise Failed(f"{patch.relative_to(REPO)} does not apply to linux-source-{self.base} "
-                             f"{self._package_version()}:\n{proc.stdout}{proc.stderr}"
+                raise Failed(f"{patch.relative_to(REPO)} does not apply to linux-source-"
+                             f"{self.base} {self._package_version()}:\n{proc.stdout}{proc.stderr}"
                              "The tree was left as it was.")
         return {name: staging / name for name in names}
-
-    def without(self):
-        """A copy of the tree with nothing of this repository in it."""
-        copy = Tree(self.base)
-        copy.dir = CACHE / f"{self.base}-pristine"
-        copy.linux = copy.dir / "linux"
-        stamp = copy.dir / "unpacked"
-        if not stamp.exists() or stamp.read_text() != (self.dir / "unpacked").read_text():
-            shutil.rmtree(copy.dir, ignore_errors=True)
-            copy.dir.mkdir(parents=True)
-            # Hard links: what differs has to be replaced, never written to.
-            subprocess.run(["cp", "-al", str(self.linux), str(copy.linux)], check=True)
-            shutil.copy(self.dir / "unpacked", stamp)
-        for name in json.loads((self.dir / "laid.json").read_text()):
-            (copy.linux / name).unlink(missing_ok=True)
-        for name in json.loads((self.dir / "patched.json").read_text()):
-            original, target = self.pristine / name, copy.linux / name
-            if not filecmp.cmp(original, target, shallow=False):
-                target.unlink()
-                shutil.copy(original, target)
-        return copy
 
     def diffstat(self):
         """What the patches change in existing files, against the pristine ones."""
