@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+"""More of what cases/fadump.py has once or twice: 40 panics in a storm of registrations, and 20
+crashes while the registration with firmware changes all the time."""
+
+import pytest
+
+from cases.fadump import (BOARD, crash_while_the_registration_changes, panic_in_the_storm,
+                          save_and_release)
+from harness import story
+from harness.lab import expect
+
+PARTS = 4
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_panics_in_the_storm(lab, part):
+    with lab.guest(area=None, cpus=4, timeout=300) as guest:
+        for run in range(part, 40, PARTS):
+            # At uneven places in the first 20 ms after its least rounds.
+            dump, _ = panic_in_the_storm(lab, guest, run * 7919 % 20011)
+            dump.unlink()
+
+
+def test_crash_while_the_registration_changes(lab):
+    """Whatever the other CPU is in the middle of, the dump has the text of the sample."""
+    with lab.guest(area=None, timeout=300) as guest:
+        for run in range(20):
+            crash_while_the_registration_changes(guest)
+            dump = save_and_release(lab, guest, f"fadump-window-{run}")
+            shown = lab.reader("show", dump, "my_critical_data")
+            expect(shown == story.TEXT + "\n", "the text", shown)
