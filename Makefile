@@ -23,8 +23,13 @@ help:
 demo tree clean coverage: python3
 	@$(RUN) $@
 
-check check-long: python3
+check: python3
 	@$(RUN) $@ $(SELECT) $(CASES)
+
+# Nothing else may use the kernel tree while it has a fault.
+check-long: python3
+	@$(RUN) $@ $(SELECT) $(CASES)
+	@$(if $(SELECT)$(CASES),,$(RUN) mutants)
 
 check-debug: python3
 	@$(RUN) check-long $(SELECT) debug_kernels storms

@@ -33,7 +33,9 @@ class Failed(Exception):
 
 
 def say(text):
-    print(text, flush=True)
+    """Print @text, in a lane of the tests past what pytest captures: a person waits for it."""
+    print(text, flush=True,
+          file=sys.__stderr__ if "PYTEST_XDIST_WORKER" in os.environ else sys.stdout)
 
 
 _depth = {}
