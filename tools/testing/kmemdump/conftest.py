@@ -40,16 +40,20 @@ def _title(item):
     return f"{item.path.stem}-{item.name.removeprefix('test_').split('@')[0]}"
 
 
+# For one that no run has timed yet.
+SECONDS = 20
+
+
 def pytest_collection_modifyitems(items):
-    """What took longest in the run before comes first, so that no lane is left with it alone."""
+    """What took longest in the runs before comes first, so that no lane is left with it alone."""
     took = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
-    # All tests of a group come where its longest one does.
-    groups = {}
+    # A group is for one lane, and stays together.
+    seconds = {}
     for item in items:
         mark = item.get_closest_marker("xdist_group")
         item.group = mark.args[0] if mark else item.nodeid
-        groups[item.group] = max(groups.get(item.group, 0), took.get(_title(item), 60))
-    items.sort(key=lambda item: (-groups[item.group], item.group))
+        seconds[item.group] = seconds.get(item.group, 0) + took.get(_title(item), SECONDS)
+    items.sort(key=lambda item: (-seconds[item.group], item.group))
 
 
 @pytest.fixture(autouse=True)
