@@ -3,6 +3,7 @@
 """The entry to the test harness; the Makefile of the repository calls it."""
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
+# What was said to the make that runs this is not meant for those that are run from here.
+for variable in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"):
+    os.environ.pop(variable, None)
 
 from harness import host  # noqa: E402
 from harness.host import CACHE, CHECK_PACKAGES, PACKAGES, REPO, say  # noqa: E402
