@@ -3,6 +3,7 @@
 of a real crash, so that no kernel is needed; the case torn checks that it is like today's."""
 
 import io
+import json
 import random
 import re
 import struct
@@ -274,9 +275,16 @@ def test_hex_and_raw(lab):
 def _forge(data, at, field, value):
     """@data with a field of the frame at @at changed, and its checksum made right again."""
     start, layout = {"version": (16, "<H"), "record_id": (24, "<Q"), "offset": (32, "<Q"),
-                     "length": (40, "<Q")}[field]
+                     "length": (40, "<Q"), "time": (48, "<Q")}[field]
     bad = packed(data, at + start, layout, value)
     return packed(bad, at + 56, "<Q", xxh64(bad[at:at + 56]))
+
+
+def _short(data, pieces):
+    """The second frame of data has what the last one has, which is less than it claims."""
+    (_, end), (start, stop), last = pieces[3], pieces[4], data[slice(*pieces[-2])]
+    bad = data[:start] + last + data[stop:]
+    return _forge(bad, end - 64, "time", len(last))
 
 
 def _forgeries():
@@ -302,6 +310,7 @@ def _forgeries():
                               + bytes(pieces[4][1] - pieces[4][0]) + data[commit:], 1,
                               b"is damaged"),
         "a frame of another version": (_forge(data, commit, "version", 2), 1, b"torn record"),
+        "a frame of fewer bytes than it claims": (_short(data, pieces), 1, b"is damaged"),
     }
 
 
@@ -339,6 +348,30 @@ def _places(lab, elf):
             if 0 <= at < segment["p_filesz"]:
                 found[name] = segment["p_offset"] + at
     return found
+
+
+def _with_checksum(lab, elf, name, at, new):
+    """@elf with @new at the offset @at of a region's bytes, and with a checksum of the region that
+    is right."""
+    start = _places(lab, elf)[name]
+    [size] = [region["size"] for region in json.loads(lab.reader("list", "--json", STORED_RECORD))[
+        "regions"] if region["name"] == name]
+    bad = changed(elf, start + at, new)
+    was, now = (xxh64(core[start:start + size]).to_bytes(8, "little") for core in (elf, bad))
+    return replaced(bad, was, now)
+
+
+def test_log_of_bad_records(lab):
+    """A record of the log whose text is not its own, or is longer than its place, is counted and
+    not printed, though the checksum of its region is right."""
+    elf = _elf(lab)
+    text_len = int(re.search(rb"^OFFSET\(printk_info.text_len\)=(\d+)$", elf, re.M)[1])
+    whole = _run(lab, elf, LOG)["log"].out.splitlines()
+    # The ring never was full, so the first record is the first in each of its parts.
+    for name, at, new in (("log_text", 0, b"\x55" * 8), ("log_infos", text_len, b"\xff\x7f")):
+        log = _run(lab, _with_checksum(lab, elf, name, at, new), LOG)["log"]
+        expect(log.code == 1 and b"1 records of the log are damaged" in log.err and
+               log.out.splitlines() == whole[1:], f"all but the first line: {name}", str(log)[:2000])
 
 
 # The region that is damaged -> how log ends then, with what JUNK has in it.
