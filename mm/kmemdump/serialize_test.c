@@ -148,26 +148,38 @@ static void whole_record(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, !memcmp(f->image + image->data_offset, f->data, DATA_SIZE));
 }
 
+/* Write with room for @room bytes: a partial record, which is finished. */
+static void write_in(struct kunit *test, struct fixture *f, size_t room)
+{
+	f->writer->used = 0;
+	f->writer->be.max_bytes = room;
+	kmemdump_write_all(f->table, NULL);
+	KUNIT_ASSERT_LE(test, f->writer->used, room);
+	unpack(test, f);
+	KUNIT_EXPECT_EQ(test, le32_to_cpu(f->commit->flags), KMEMDUMP_COMMIT_PARTIAL);
+}
+
 /* Whatever the room: it is kept to, the record is finished and says that it is partial. */
 static void little_room(struct kunit *test)
 {
 	struct fixture *f = set_up(test, ROOM);
+	size_t room, exact;
 	u64 last = 0;
-	size_t room;
 
 	for (room = 2 * sizeof(struct kmemdump_frame); room < DATA_SIZE; room += 29989) {
-		f->writer->used = 0;
-		f->writer->be.max_bytes = room;
-		kmemdump_write_all(f->table, NULL);
-		KUNIT_ASSERT_LE(test, f->writer->used, room);
-		unpack(test, f);
-		KUNIT_EXPECT_EQ(test, le32_to_cpu(f->commit->flags), KMEMDUMP_COMMIT_PARTIAL);
+		write_in(test, f, room);
 		KUNIT_EXPECT_GE(test, f->offset, last);
 		/* The rest must be less than the smallest frame would have needed. */
 		if (room > SZ_64K)
 			KUNIT_EXPECT_LT(test, room - f->writer->used, 2 * PAGE_SIZE);
 		last = f->offset;
 	}
+
+	/* Where the last frame just fits, and where its header does not. */
+	write_in(test, f, SZ_64K);
+	exact = f->writer->used;
+	for (room = exact; room >= exact - sizeof(struct kmemdump_frame); room--)
+		write_in(test, f, room);
 }
 
 static void no_room(struct kunit *test)
@@ -305,6 +317,7 @@ static void record_probe(struct kunit *test)
 {
 	struct fixture *f = set_up(test, ROOM);
 	struct timespec64 time = { };
+	struct kmemdump_frame *header;
 	size_t i;
 
 	kmemdump_write_all(f->table, NULL);
@@ -322,6 +335,12 @@ static void record_probe(struct kunit *test)
 				    "bit %zu flipped", i);
 		f->writer->buf[i / 8] ^= 1 << i % 8;
 	}
+
+	/* No record has the id 0, even if the checksum is right. */
+	header = (void *)f->writer->buf;
+	header->record_id = 0;
+	header->checksum = cpu_to_le64(xxh64(header, offsetof(struct kmemdump_frame, checksum), 0));
+	KUNIT_EXPECT_EQ(test, kmemdump_record_probe(f->writer->buf, 64, NULL), -ENOMSG);
 }
 
 static struct kunit_case serialize_cases[] = {

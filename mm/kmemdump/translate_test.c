@@ -221,7 +221,8 @@ static void moved_vmalloc(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, entry->nr_segments[1], 4);
 	kvfree(entry);
 
-	/* In the linear map there is one segment, and no room for more. */
+	/* In the linear map there is one segment, and no room for another one. */
+	region.size = 2 * PAGE_SIZE;
 	region.virt_addr = page_address(block);
 	entry = kmemdump_translate(&region);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
