@@ -137,7 +137,7 @@ class Kernel:
         if cold:
             memory.write_text(str(steps))
             # Where ccache had most of it, the time says nothing of this machine.
-            if hits < steps // 20:
+            if hits < steps // 8:
                 self.cold_seconds_file.write_text(f"{took:.0f}")
 
     @property
