@@ -46,18 +46,14 @@ static bool linear_page(unsigned long addr, phys_addr_t *phys)
 	return !is_free_buddy_page(virt_to_page((void *)addr));
 }
 
-/*
- * The initial memory of the image goes back to the page allocator after boot. Where
- * the image is in the linear map, as on ppc64, its addresses are those that the
- * allocator then gives to others.
- */
+/* The initial memory of the image goes back to the page allocator after boot. */
 static bool image_page(unsigned long addr, phys_addr_t *phys)
 {
+	if (system_state >= SYSTEM_FREEING_INITMEM &&
+	    addr >= (unsigned long)__init_begin && addr < (unsigned long)__init_end)
+		return false;
 	*phys = __pa_symbol((void *)addr);
-	if (system_state < SYSTEM_FREEING_INITMEM ||
-	    addr < (unsigned long)__init_begin || addr >= (unsigned long)__init_end)
-		return true;
-	return __va(*phys) == (void *)addr && linear_page(addr, phys);
+	return true;
 }
 
 /*
