@@ -14,7 +14,7 @@ PARTS = 4
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_panics_in_the_storm(lab, part):
-    with lab.guest(area=None, cpus=4, timeout=300) as guest:
+    with lab.guest(area=None, append="kmemdump.fadump=on,32M", cpus=4, timeout=300) as guest:
         for run in range(part, 40, PARTS):
             # At uneven places in the first 20 ms after its least rounds.
             dump, _ = panic_in_the_storm(lab, guest, run * 7919 % 20011)
