@@ -112,7 +112,7 @@ static void unpack(struct kunit *test, struct fixture *f)
 	KUNIT_EXPECT_EQ(test, le64_to_cpu(f->commit->length), le64_to_cpu(f->header->length));
 }
 
-/* Whether there is a COMMIT behind the frames that are whole. */
+/* Whether a COMMIT frame follows the whole frames of the record. */
 static bool has_commit(const struct fixture *f)
 {
 	const u8 *p = f->writer->buf, *end = p + f->writer->used;
