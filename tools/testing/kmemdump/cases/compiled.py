@@ -275,8 +275,30 @@ def _compile(lab, config, arch, bad_line, cross=""):
                           capture_output=True, text=True, check=True).stdout
 
 
+def _symbols(option, *paths):
+    """The names that nm prints with @option."""
+    out = subprocess.run(["nm", option, "-j", *map(str, paths)], capture_output=True, text=True,
+                         check=True).stdout
+    return set(re.findall(r"^zstd_\w+$", out, re.M))
+
+
+def test_needs_no_decompressor(lab):
+    """Of zstd, mm/kmemdump without its tests uses only what the compressor has: a kernel may have
+    no more."""
+    objects = [path for path in (lab.kernel.build_dir / "mm/kmemdump").glob("*.o")
+               if not re.search(r"_test\.o$|^test_|^benchmark|^built-in|\.mod\.o$", path.name)]
+    used = _symbols("--undefined-only", *objects)
+    zstd = lab.kernel.build_dir / "lib/zstd"
+    expect("zstd_compress_cctx" in used, "the compressor to be used", str(used))
+    missing = used - _symbols("--defined-only", zstd / "zstd_compress_module.o")
+    expect(not missing, "nothing but the compressor", str(missing))
+    expect("zstd_is_error" in _symbols("--defined-only", zstd / "zstd_decompress_module.o"),
+           "the decompressor to have what was used once")
+
+
 def test_32_bits(lab):
-    """A format that is right on 64 bits only is found, and there is none in what is ours."""
+    """A format that is right on 64 bits only is found, and there is none in what is ours. The
+    kernel has no kexec either."""
     kind = _compile(lab, "i386", "i386", '\tpr_info("%lu", sizeof(a));')
     expect("ELF32" in kind, "32-bit objects", kind)
 
