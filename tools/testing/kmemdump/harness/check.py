@@ -29,7 +29,8 @@ class Report:
         return report.outcome if counts else "", "", ""
 
     def pytest_runtest_logreport(self, report):
-        title = report.title
+        # Of a lane that has died, xdist makes a report itself.
+        title = getattr(report, "title", report.nodeid)
         self.seconds[title] = self.seconds.get(title, 0) + report.duration
         if report.failed:
             self.failed.append(title)
@@ -74,8 +75,8 @@ def run(cases=(), select="", folder="cases"):
     start = time.monotonic()
     out = host.run_folder()
     report = Report()
-    args = ["-q", "--no-header", "--no-summary", "--capture=tee-sys", "-o", "console_output_style=classic",
-            f"--rootdir={HERE}",
+    args = ["-q", "--no-header", "--no-summary", "--capture=tee-sys",
+            "-o", "console_output_style=classic", f"--rootdir={HERE}",
             "-c", str(HERE / "pytest.ini"), f"--junitxml={out / 'junit.xml'}",
             "-n", os.environ.get("LANES") or str(max(2, JOBS)), "--dist", "loadgroup"]
     status = pytest.main([*args, *(["-k", select] if select else []), *paths], plugins=[report])
@@ -84,7 +85,10 @@ def run(cases=(), select="", folder="cases"):
     (out / "durations").write_text("".join(f"{s:8.1f} {title}\n" for title, s in order))
     durations = CACHE / "durations.json"
     known = json.loads(durations.read_text()) if durations.exists() else {}
-    durations.write_text(json.dumps(known | report.seconds))
+    new = out / "durations.json"
+    new.write_text(json.dumps(known | report.seconds))
+    # At once: another run may be reading it.
+    new.replace(durations)
     say("\nwhat took longest:\n" + "".join(f"{s:8.1f} s {title}\n" for title, s in order[:10]))
     for title, why in report.skipped:
         say(f"skipped: {title}: {why}")
