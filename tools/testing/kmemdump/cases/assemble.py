@@ -6,6 +6,8 @@ built with ASan and UBSan."""
 import json
 import re
 import shutil
+import struct
+import subprocess
 
 from harness import host
 from harness.lab import STORED_RECORD, expect
@@ -213,6 +215,29 @@ def test_short_and_long(lab):
         out = lab.reader("check", lab.dumps / "assembled", status=1)
         expect("test-1: cut, 20 of 68 bytes" in out and "test-4: cut, 10 of 80" in out
                and "test-5: missing" in out and "regions: 4 of 7" in out, "exact states", out)
+    # The last one: there is no place behind it.
+    md = Minidump(Core.small())
+    whole = md.elf
+    md.slots["Kstaging"] += b"more" * (1 << 18)
+    for out, data in (_from_folder(lab, md, status=1),
+                      _from_rawdump(lab, md.rawdump(), status=1)):
+        expect("Kstaging" in out and data == whole, "what KELF has a place for", out)
+
+
+def test_overlap(lab):
+    """Of memory that two program headers have, the first one counts; the rest of the second is
+    where it was."""
+    md = Minidump(Core.small(page=256))
+    # Of test-1, up to 20 bytes into test-2.
+    core = lab.dumps / "overlap"
+    core.write_bytes(packed(md.elf, 64 + 56 * 2 + 32, "<QQ", 256 + 20, 256 + 20))
+    for name, status in (("test-1", 0), ("test-2", 1)):
+        proc = subprocess.run([str(lab.sanitized_reader), "show", "-r", str(core), name],
+                              capture_output=True, timeout=60)
+        expect(proc.returncode == status, f"exit code {status} for {name}", str(proc))
+    at = md.offset["Kslot1"] + 256
+    expect(proc.stdout == md.elf[at:at + 20] + md.slots["Kslot2"][20:72], "the bytes of both",
+           str(proc))
 
 
 def test_stray_files(lab):
@@ -281,6 +306,10 @@ def test_bad_kelf(lab):
              "section 3 of KELF has no name"),
             (lambda md: _damage_kelf(md, md.section("Kslot1"), "4s", md.slots["KELF"][
                 md.section("Kslot2"):][:4]), "KELF claims region Kslot2 twice"),
+            # The names end after two characters of the last one, which is Kstaging.
+            (lambda md: _damage_kelf(md, md.shdr_at + 64 + 32, "<Q", 2 + struct.unpack_from(
+                "<I", md.slots["KELF"], md.section("Kstaging"))[0]),
+             "section 6 of KELF has no name"),
             (section("Kslot1", 24, 2**64 - 1), "of region Kslot1 at byte 18446744073709551615"),
             (section("Kslot1", 32, 2**64 - 1), "of region Kslot1 at byte 4160, which can't be"),
             (section("Kslot1", 32, 2**33), "of region Kslot1 at byte 4160, which can't be"),

@@ -227,6 +227,32 @@ def test_lost_frame(lab):
                "the text, unless its frame is lost", str(show))
 
 
+def test_hole_in_a_region(lab):
+    """Of a region that has lost a frame in its middle, show prints what stands before the hole, and
+    does not go on behind it as if there were none."""
+    data, holes = _record(), 0
+    file = lab.dumps / "hole"
+
+    def show():
+        return subprocess.run([str(lab.sanitized_reader), "show", "-r", str(file), "log_infos"],
+                              capture_output=True, timeout=60)
+
+    file.write_bytes(data)
+    whole = show().stdout
+    for start, end in _frames(data)[4:-1:2]:
+        bad = changed(data, start + 8, bytes(end - start - 8))
+        check = _run(lab, bad, CHECK)["check"].out
+        cut = re.search(rb"^region log_infos: cut, (\d+) of ", check, re.M)
+        if not cut:
+            continue
+        file.write_bytes(bad)
+        shown = show()
+        expect(shown.returncode == 1 and len(shown.stdout) <= int(cut[1])
+               and whole.startswith(shown.stdout), "what is before the hole", str(shown.stderr))
+        holes += 0 < len(shown.stdout) < int(cut[1])
+    expect(holes, "a frame in the middle of log_infos")
+
+
 def test_foreign_files(lab):
     """Files that are no dumps, some of which start like one."""
     rnd = random.Random(5)
@@ -335,6 +361,28 @@ def test_forged_sizes(lab):
         check = _run(lab, packed(elf, note + at, "<I", value), CHECK)["check"]
         expect(check.code == 2 and b"list of regions is damaged" in check.err, "a clear refusal",
                str(check))
+
+
+# Of an entry of the list of regions: where a field is, and how it is packed.
+FIRST_SEGMENT, NR_SEGMENTS, SIZE = (140, "<I"), (144, "<I"), (160, "<Q")
+
+
+def test_forged_entries(lab):
+    """An entry of the list whose segments are not in the table of segments, or do not have the size
+    of the region, is refused: what is read of it would not fit its place."""
+    elf = _elf(lab)
+    note = elf.index(b"KMEMDUMP\0") + 12
+    _, header, row, _, _, segments = struct.unpack_from("<6I", elf, note)
+    entry = note + header + row
+    [size] = struct.unpack_from("<Q", elf, entry + SIZE[0])
+    for (at, layout), value in ((FIRST_SEGMENT, segments), (FIRST_SEGMENT, segments + 1),
+                                (FIRST_SEGMENT, 2**32 - 1), (NR_SEGMENTS, 0),
+                                (NR_SEGMENTS, segments + 1), (NR_SEGMENTS, 2**32 - 1),
+                                (SIZE, size - 1), (SIZE, size + 1), (SIZE, 0)):
+        answers = _run(lab, packed(elf, entry + at, layout, value))
+        _expect_codes(answers, 2, f"{value} at byte {at} of an entry")
+        expect(b"entry 1 of its list of regions is damaged" in answers["check"].err, "a reason",
+               str(answers["check"]))
 
 
 def _places(lab, elf):
