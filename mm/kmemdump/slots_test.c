@@ -424,6 +424,35 @@ static void aliases(struct kunit *test)
 	vunmap(alias);
 }
 
+/* Two mappings of the same pages have one slot, also when neither is larger than the other. */
+static void aliases_of_one_size(struct kunit *test)
+{
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct slot_backend *sb = attach(test, table, 4, 16 * PAGE_SIZE);
+	u8 *a = own_page(test, 1), *aliases[2];
+	struct page *page = virt_to_page(a);
+	struct kmemdump_region regions[2] = {};
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		aliases[i] = vmap(&page, 1, VM_MAP, PAGE_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, aliases[i]);
+		regions[i].name = i ? "second" : "first";
+		regions[i].virt_addr = aliases[i];
+		regions[i].size = PAGE_SIZE;
+		KUNIT_ASSERT_EQ(test, kmemdump_add(table, &regions[i], NULL,
+						   KMEMDUMP_CLASS_DRIVER, 0), 0);
+	}
+	save(test, sb);
+	KUNIT_EXPECT_EQ(test, sb->nr, 2);
+	KUNIT_EXPECT_TRUE(test, has(sb, aliases[0], PAGE_SIZE) && has(sb, aliases[1], PAGE_SIZE));
+	/* The mappings go before the table does. */
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &regions[i]), 0);
+		vunmap(aliases[i]);
+	}
+}
+
 static void panic_packs(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -480,6 +509,7 @@ static void panic_with_little_room(struct kunit *test)
 	struct kmemdump_table *table = kmemdump_test_table(test);
 	struct slot_backend *sb = attach(test, table, 2, 16 * PAGE_SIZE);
 	unsigned int nr_have = 0;
+	u64 bytes = 0;
 	u8 *pages[30];
 	int i;
 
@@ -497,6 +527,11 @@ static void panic_with_little_room(struct kunit *test)
 	for (i = 0; i < 30; i++)
 		nr_have += has(sb, pages[i], 100);
 	KUNIT_EXPECT_GT(test, nr_have, 3);
+	/* The header, the page that has a slot to itself, and what is put together. */
+	KUNIT_ASSERT_EQ(test, sb->nr, 3);
+	for (i = 0; i < 3; i++)
+		bytes += sb->slots[i].size;
+	KUNIT_EXPECT_LE(test, bytes, (1 + 16) * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_regions, 30);
 	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_left_out, 30 - nr_have);
 	KUNIT_EXPECT_TRUE(test, has(sb, pages[29], 100));
@@ -744,6 +779,7 @@ static struct kunit_case slots_cases[] = {
 	KUNIT_CASE(no_room),
 	KUNIT_CASE(areas),
 	KUNIT_CASE(aliases),
+	KUNIT_CASE(aliases_of_one_size),
 	KUNIT_CASE(panic_packs),
 	KUNIT_CASE(panic_with_little_room),
 	KUNIT_CASE(panic_without_room),
