@@ -7,7 +7,6 @@
  * Copyright (C) 2026 the kmemdump authors
  */
 #include <linux/cpumask.h>
-#include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/irq_work.h>
 #include <linux/kmemdump.h>
@@ -125,21 +124,33 @@ static void crash_oops(void)
 
 /* mode=lock: another CPU hangs in a backend's add(), so with the lock held. */
 
+/* How far the other CPU is: in the op; to take no interrupt any more; it takes none. */
+enum { ELSEWHERE, IN_OP, TO_HANG, HANGS };
 static atomic_t in_op;
 
 static void hang(void)
 {
-	atomic_set(&in_op, 1);
 	local_irq_disable();
 	for (;;)
 		cpu_relax();
+}
+
+/* hang_elsewhere() has it hang when nothing can wait for this CPU any more. */
+static void hang_in_op(void)
+{
+	atomic_set(&in_op, IN_OP);
+	while (atomic_read(&in_op) != TO_HANG)
+		cond_resched();
+	local_irq_disable();
+	atomic_set(&in_op, HANGS);
+	hang();
 }
 
 static int hang_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
 {
 	if (strcmp(kmemdump_entry_name(entry), "hang"))
 		return 0;
-	hang();
+	hang_in_op();
 	return 0;
 }
 
@@ -169,7 +180,7 @@ static int hang_thread(void *unused)
 	return kmemdump_register_region(&region);
 }
 
-/* Have another CPU run @fn, which says so and then does nothing else any more. */
+/* Have another CPU run @fn, which sets in_op and does not return. */
 static bool run_elsewhere(int (*fn)(void *))
 {
 	unsigned int other = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
@@ -187,10 +198,20 @@ static bool run_elsewhere(int (*fn)(void *))
 	return true;
 }
 
-/* Have another CPU run @fn, which hangs in an op of the backend. */
+/*
+ * Have another CPU run @fn, which hangs in an op of the backend. Until the panic no
+ * other task may run on this CPU: it could send the other one an interrupt, and wait
+ * for that for ever.
+ */
 static bool hang_elsewhere(int (*fn)(void *))
 {
-	return !kmemdump_register_backend(&hang_backend) && run_elsewhere(fn);
+	if (kmemdump_register_backend(&hang_backend) || !run_elsewhere(fn))
+		return false;
+	preempt_disable();
+	atomic_set(&in_op, TO_HANG);
+	while (atomic_read(&in_op) != HANGS)
+		cpu_relax();
+	return true;
 }
 
 static void crash_lock(void)
@@ -203,7 +224,7 @@ static void crash_lock(void)
 
 static void hang_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
 {
-	hang();
+	hang_in_op();
 }
 
 static int no_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
@@ -294,6 +315,7 @@ static void crash_nested_oops(void)
 #ifdef CONFIG_PPC_PSERIES
 static void hang_cpu(void *unused)
 {
+	atomic_inc(&in_op);
 	hang();
 }
 
@@ -309,7 +331,8 @@ static void crash_firmware(void)
 	pr_emerg("kmemdump test: firmware ends the system\n");
 	smp_call_function(hang_cpu, NULL, 0);
 	local_irq_disable();
-	mdelay(200);
+	while (atomic_read(&in_op) < num_online_cpus() - 1)
+		cpu_relax();
 	rtas_call(rtas_function_token(RTAS_FN_IBM_OS_TERM), 1, 1, NULL, (u32)__pa(buf));
 	pr_emerg("kmemdump test: firmware did not end the system\n");
 	hang();
@@ -362,7 +385,7 @@ static int hold_registers(void *unused)
 #else
 static int hold_registers(void *unused)
 {
-	atomic_set(&in_op, 1);
+	atomic_set(&in_op, IN_OP);
 	for (;;)
 		cpu_relax();
 	return 0;

@@ -71,8 +71,10 @@ static struct task_struct *start_sleeper(const char *name)
 {
 	struct task_struct *task = kthread_run(sleeper, NULL, "%s", name);
 
-	while (!IS_ERR(task) && READ_ONCE(task->on_cpu))
-		cpu_relax();
+	/* Before it has run at all it is on no CPU either. */
+	while (!IS_ERR(task) && (READ_ONCE(task->__state) != TASK_UNINTERRUPTIBLE ||
+				 READ_ONCE(task->on_cpu)))
+		cond_resched();
 	return task;
 }
 
