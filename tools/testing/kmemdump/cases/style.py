@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
-from harness import host
-from harness.host import REPO
+from harness import host, mutants
+from harness.host import HERE, REPO, Failed
 from harness.kernel import ours
 from harness.lab import expect
 
@@ -315,3 +315,17 @@ def test_install(lab):
     for path in ("usr/bin/kmemdump", "usr/share/man/man1/kmemdump.1",
                  "usr/lib/systemd/system/kmemdump-collect.service"):
         expect((target / path).exists(), f"{path} to be installed")
+
+
+def test_mutants(lab, monkeypatch):
+    """Each fault of mutants.toml can still be put into the code, and its cases are there."""
+    listed = mutants.load()
+    expect(len(listed) >= 40, "40 faults at least", str(len(listed)))
+    cases = {name for mutant in listed for name in mutant["cases"].split()}
+    lost = [name for name in cases if not (HERE / f"cases/{name}.py").exists()]
+    expect(cases and not lost, "cases that are there", str(lost))
+    stale = lab.dumps / "stale.toml"
+    stale.write_text(mutants.LIST.read_text().replace(listed[0]["old"], "no such line;"))
+    monkeypatch.setattr(mutants, "LIST", stale)
+    with pytest.raises(Failed, match=f"{listed[0]['name']}: its text is 0 times"):
+        mutants.load()
