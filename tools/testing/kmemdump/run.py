@@ -25,7 +25,7 @@ def tree(_args):
 
 
 def demo(_args):
-    host.install(PACKAGES)
+    host.install(PACKAGES + host.DEMO_PACKAGES)
     from harness import story
     from harness.lab import lab
     story.demo(lab(variant="demo"))

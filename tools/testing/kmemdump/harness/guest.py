@@ -63,11 +63,12 @@ def _dtb(board, cpus, memory_mib, work, more):
 class Guest:
     """A running guest. Its RAM is a file that the host may look into and change.
     @firmware is called with it before the machine starts. With @hold the machine stops
-    where it would reset. @dts is laid on the device tree of the board."""
+    where it would reset. @dts is laid on the device tree of the board. @program is to run it in
+    place of the QEMU that the board names."""
 
     def __init__(self, kernel, files=None, append="", cpus=None, memory_mib=None,
                  devices=(), icount=False, disk_mib=DISK_MIB, timeout=120, firmware=None,
-                 hold=False, dts=""):
+                 hold=False, dts="", program=None):
         self.board = board = kernel.board
         memory_mib = memory_mib or board.memory_mib
         base = "/dev/shm" if os.access("/dev/shm", os.W_OK) and \
@@ -81,7 +82,8 @@ class Guest:
         with self.disk.open("wb") as out:
             out.truncate(disk_mib << 20)
         initrd = initramfs(kernel, self.work, files or {})
-        self.cmd = [*host.from_testing(board.qemu), "-m", str(memory_mib), "-smp", f"sockets={cpus or board.cpus}",
+        qemu = [program, *board.qemu[1:]] if program else host.from_testing(board.qemu)
+        self.cmd = [*qemu, "-m", str(memory_mib), "-smp", f"sockets={cpus or board.cpus}",
                     "-object", f"memory-backend-file,id=ram,size={memory_mib}M,"
                                f"mem-path={self.work / 'ram'},share=on",
                     "-kernel", str(kernel.image), "-initrd", str(initrd),
