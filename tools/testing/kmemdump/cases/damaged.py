@@ -14,8 +14,7 @@ VARIABLES = ("slab_caches", "init_mm")
 
 
 def _check(lab, damage):
-    with lab.guest(area=None if lab.board.dts else "0x400000",
-                   append="kmemdump.coreset=extended") as guest:
+    with lab.guest(append="kmemdump.coreset=extended") as guest:
         guest.run("insmod kmemdump_test.ko")
         where = " ".join(f"{name}=0x$(sed -n 's/ [A-Za-z] {name}$//p' /proc/kallsyms)"
                          for name in VARIABLES)

@@ -51,8 +51,8 @@ def _make_minidump(there, path):
 
 
 def _make_record(there, path, core_set, cpus, append, devices):
-    with there.guest(area=None if there.board.dts else "0x400000", cpus=cpus,
-                     append=f"kmemdump.coreset={core_set} {append}", devices=devices) as guest:
+    with there.guest(append=f"kmemdump.coreset={core_set} {append}", cpus=cpus,
+                     devices=devices) as guest:
         guest.run("insmod kmemdump_test.ko")
         shutil.copy(there.crash(guest, "debug")[0], path)
 

@@ -15,7 +15,7 @@ BOARD = "arm64-ramoops"
 
 def test_story_on_arm64(lab):
     """The next boot finds the record in the area that the device tree describes."""
-    with lab.guest(area=None) as guest:
+    with lab.guest() as guest:
         backends = guest.run("cat /sys/kernel/debug/kmemdump/backends")
         expect(f"ramoops\twriter\t{0x321000 - 12} bytes" in backends,
                "an area of the size in the device tree", backends)
@@ -41,7 +41,7 @@ RESERVED = {"no-map": 0x52000100, "reserved": 0x53000f80}
 def test_reserved_memory_on_arm64(lab, name):
     """What the host has put into memory that the device tree reserves is in the record."""
     phys, text = RESERVED[name], f"{name} memory, written by the host"
-    with lab.guest(area=None) as guest:
+    with lab.guest() as guest:
         with guest.ram() as ram:
             start = phys - guest.board.ram
             ram[start:start + len(text)] = text.encode()

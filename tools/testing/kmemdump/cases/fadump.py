@@ -40,7 +40,7 @@ SAME_GUEST = pytest.mark.xdist_group("fadump-guest")
 
 
 def _guest(lab, append="", **kwargs):
-    return lab.guest(area=None, append=append, timeout=300, **kwargs)
+    return lab.guest(append=append, timeout=300, **kwargs)
 
 
 class Shared:

@@ -870,7 +870,8 @@ def test_exactly_full(lab):
 FIRMWARE_SLOTS = {
     "parameter": ("", {"firmware_slots=120": 60, "firmware_slots=261": 201,
                        "firmware_slots=260 staging_size=0x60000": 200}),
-    "node": (_node(firmware_slots=100), {"": 40, "firmware_slots=120 staging_size=0x60000": 60}),
+    "node": (_node(firmware_slots=100, staging_size=0x80000),
+             {"": 40, "firmware_slots=120 staging_size=0x60000": 60}),
 }
 
 

@@ -205,7 +205,7 @@ def _fadump(lab, append):
     """Crash a pseries guest, and save its dump to the disk: what was reserved, what is left to
     movable pages, of that or apart from it, the bytes of the dump, and the instructions from the
     panic until it is saved."""
-    with lab.guest(area=None, append=append, cpus=1, memory_mib=2048, disk_mib=2200, icount=True,
+    with lab.guest(append=append, cpus=1, memory_mib=2048, disk_mib=2200, icount=True,
                    timeout=900) as guest:
         reserved = int(guest.run("cat /sys/kernel/fadump/mem_reserved"))
         movable = int(guest.run("grep CmaTotal /proc/meminfo").split()[1]) * 1024

@@ -14,7 +14,6 @@ from .host import HERE, Failed
 from .kernel import Board, Kernel
 from .tree import Tree
 
-PARAM = "ramoops.kmemdump_size="
 RECORD = "kmemdump-ramoops-0"
 # "KDMP" as ramoops stores it: XORed with the "DBGC" of all its zones.
 ZONE_SIGNATURE = (0x504D444B ^ 0x43474244).to_bytes(4, "little")
@@ -93,13 +92,13 @@ class Lab:
         host.install(host.READER_PACKAGES + self.board.packages)
         return kernel.guest_reader(self.board)
 
-    def guest(self, area="0x400000", append="", files=None, **kwargs):
-        """A guest with the test modules in /root and a kmemdump area of @area bytes.
-        With None it is what the device tree says."""
+    def guest(self, area=None, append="", files=None, **kwargs):
+        """A guest with the test modules in /root. @area is how large the kmemdump area of ramoops
+        is, if not as the board says."""
         files = {**(files or {}), "/root/kmemdump_test.ko": self.sample}
         files |= {f"/root/{path.name}": path for path in self.test_modules.glob("*.ko")}
         if area:
-            append = f"{PARAM}{area} {append}"
+            append = f"ramoops.kmemdump_size={area} {append}"
         return Guest(self.kernel, files, append, **kwargs)
 
     def fetch_record(self, guest, name):
@@ -141,7 +140,7 @@ class Lab:
                    str(found))
         expect(len(regions) == len(listing), "no other regions", str(sorted(regions)))
 
-    def crash_in(self, name, mode, area="0x400000", append="", options="", **kwargs):
+    def crash_in(self, name, mode, area=None, append="", options="", **kwargs):
         """Boot, crash in the way of @mode of the crash module; record and console text."""
         with self.guest(area, append, **kwargs) as guest:
             return self.crash(guest, name, f"insmod kmemdump_crash.ko mode={mode} {options}")
@@ -173,7 +172,7 @@ class Lab:
         path = host.run_folder() / f"story-{self.board.name}.record"
 
         def make():
-            with self.guest(area=None if self.board.dts else "0x400000") as guest:
+            with self.guest() as guest:
                 guest.run("insmod kmemdump_test.ko")
                 shutil.copy(self.crash(guest, "story")[0], path)
 

@@ -57,8 +57,7 @@ def run(board, append=""):
     current.begin(f"shell-{board}")
     machine = lab(board)
     smem = getattr(machine.board, "smem", None)
-    area = "0x400000" if board.startswith(("x86_64", "ppc64le-ramoops")) else None
-    with machine.guest(area, append, timeout=600,
+    with machine.guest(append=append, timeout=600,
                        firmware=cold_start(machine.board) if smem else None) as guest:
         say(f"The test modules are in /root. Ctrl-] ends the guest. console: {guest.log}\n"
             f"QEMU's monitor (QMP): {guest.work / 'qmp'}, its RAM: {guest.work / 'ram'}\n")

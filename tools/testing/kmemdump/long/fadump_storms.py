@@ -14,7 +14,7 @@ PARTS = 4
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_panics_in_the_storm(lab, part):
-    with lab.guest(area=None, append="kmemdump.fadump=on,32M", cpus=4, timeout=300) as guest:
+    with lab.guest(append="kmemdump.fadump=on,32M", cpus=4, timeout=300) as guest:
         for run in range(part, 40, PARTS):
             # At uneven places in the first 20 ms after its least rounds.
             dump, _ = panic_in_the_storm(lab, guest, run * 7919 % 20011)
@@ -23,7 +23,7 @@ def test_panics_in_the_storm(lab, part):
 
 def test_crash_while_the_registration_changes(lab):
     """Whatever the other CPU is in the middle of, the dump has the text of the sample."""
-    with lab.guest(area=None, timeout=300) as guest:
+    with lab.guest(timeout=300) as guest:
         for run in range(20):
             crash_while_the_registration_changes(guest)
             dump = save_and_release(lab, guest, f"fadump-window-{run}")
