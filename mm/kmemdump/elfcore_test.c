@@ -527,13 +527,15 @@ static void unreadable_region(struct kunit *test)
 	struct kmemdump_table *table = kmemdump_test_table(test);
 	u8 *good = own_page(test, 7), *zeros = own_page(test, 0), *buf;
 	struct kmemdump_image *image;
-	struct page *page;
+	struct page *pages, *page;
 
 	if (!can_set_direct_map())
 		kunit_skip(test, "this architecture can't take a page out of the linear map");
 
-	page = alloc_page(GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, page);
+	/* Next to "good" it would be one load with it, so its neighbours are of nobody. */
+	pages = alloc_pages(GFP_KERNEL, 2);
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	page = pages + 1;
 	kmemdump_test_add(test, table, "bad", page_address(page), PAGE_SIZE, 0);
 	kmemdump_test_add(test, table, "good", good, PAGE_SIZE, 0);
 	set_direct_map_invalid_noflush(page);
@@ -545,10 +547,10 @@ static void unreadable_region(struct kunit *test)
 	set_direct_map_default_noflush(page);
 	KUNIT_EXPECT_EQ(test, region_state(test, image, "bad"), KMEMDUMP_STATE_BAD);
 	KUNIT_EXPECT_EQ(test, region_state(test, image, "good"), KMEMDUMP_STATE_OK);
+	__free_pages(pages, 2);
 	KUNIT_ASSERT_EQ(test, image->nr_loads, 2);
 	KUNIT_EXPECT_MEMEQ(test, buf + image->loads[image->loads[0].vaddr == (unsigned long)good ?
 						    1 : 0].offset, zeros, PAGE_SIZE);
-	__free_page(page);
 }
 
 /* More program headers than e_phnum can count. */
