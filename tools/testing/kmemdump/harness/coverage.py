@@ -15,7 +15,7 @@ GOAL = 90
 
 def _fetch(kernel, folder):
     """Run the suites, read each debugfs file once, and bring the counters to the host."""
-    with Guest(kernel, append=suites.BOOT) as guest:
+    with Guest(kernel, append=f"{suites.BOOT} kmemdump.coreset=extended") as guest:
         results = suites.check(kernel, guest.text)
         failed = [name for name, result in results.items() if result.outcome == "failed"]
         if failed:
