@@ -8,10 +8,9 @@ import pytest
 
 from harness import current, host
 from harness import lab as labs
-from harness.host import CACHE, Failed
+from harness.host import Failed
 from harness.skips import may_skip
 
-DURATIONS = CACHE / "durations.json"
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ SECONDS = 20
 
 def pytest_collection_modifyitems(items):
     """What took longest in the runs before comes first, so that no lane is left with it alone."""
-    took = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    took = json.loads((host.run_folder() / "seconds.json").read_text())
     # A group is for one lane, and stays together.
     seconds = {}
     for item in items:

@@ -89,6 +89,13 @@ def main():
         command.set_defaults(function=function)
         return command
 
+    def run(args):
+        # "mutants" runs the tests of other sources, and "clean" removes the cache.
+        if args.function in (mutants, clean):
+            return args.function(args)
+        with host.sources_in_cache():
+            return args.function(args)
+
     add("tree", tree, "lay this repository on a kernel tree")
     add("demo", demo, "crash a kernel and read what it left")
     for name, function, text in (("check", check, "run the tests"),
@@ -108,7 +115,7 @@ def main():
     command.add_argument("seconds", nargs="?", type=int, default=3600, help="for all of them")
     add("clean", clean, "remove everything that was built or cached")
     args = parser.parse_args()
-    host.main_guard(lambda: args.function(args))
+    host.main_guard(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 
+from harness import host
 from harness.host import REPO
 from harness.lab import Failed, expect
 from harness.tree import Tree
@@ -163,3 +165,24 @@ def test_footprint(tree):
                        r"drivers/soc/qcom/(Kconfig|Makefile|smem\.c)$")
     others = [name for name in tree.touched() if not known.match(name)]
     expect(tree.touched() and not others, "no other file touched", str(others))
+
+
+def test_runs_side_by_side(lab, monkeypatch):
+    """Runs of the same sources share the cache; one of others waits until they have ended."""
+    monkeypatch.setattr(host, "CACHE", lab.dumps)
+
+    def start(sources):
+        def run():
+            with host.sources_in_cache(sources):
+                entered.set()
+
+        entered = threading.Event()
+        threading.Thread(target=run, daemon=True).start()
+        return entered
+
+    with host.sources_in_cache("a"):
+        expect(start("a").wait(60), "the same sources to share it")
+        other = start("b")
+        # If this were too short for one that does not wait, the test would only see less.
+        expect(not other.wait(3), "others to wait")
+    expect(other.wait(60), "others to have it then")

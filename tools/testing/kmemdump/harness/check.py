@@ -74,6 +74,10 @@ def run(cases=(), select="", folder="cases"):
     paths = _paths(folder, cases)
     start = time.monotonic()
     out = host.run_folder()
+    durations = CACHE / "durations.json"
+    known = json.loads(durations.read_text()) if durations.exists() else {}
+    # The lanes sort the tests by it, all in the same way.
+    (out / "seconds.json").write_text(json.dumps(known))
     report = Report()
     args = ["-q", "--no-header", "--no-summary", "--capture=tee-sys",
             "-o", "console_output_style=classic", f"--rootdir={HERE}",
@@ -83,8 +87,6 @@ def run(cases=(), select="", folder="cases"):
 
     order = sorted(report.seconds.items(), key=lambda item: -item[1])
     (out / "durations").write_text("".join(f"{s:8.1f} {title}\n" for title, s in order))
-    durations = CACHE / "durations.json"
-    known = json.loads(durations.read_text()) if durations.exists() else {}
     new = out / "durations.json"
     new.write_text(json.dumps(known | report.seconds))
     # At once: another run may be reading it.

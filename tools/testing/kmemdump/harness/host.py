@@ -4,6 +4,7 @@
 import contextlib
 import ctypes
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -63,6 +64,48 @@ def lock(name):
             yield
         finally:
             _depth[name] -= 1
+
+
+def _sources():
+    """What tells this repository, as it is now, from another one."""
+    names = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(REPO), "ls-files", "-coz",
+                            "--exclude-standard"], capture_output=True, check=True).stdout
+    digest = hashlib.sha256()
+    for path in (REPO / os.fsdecode(name) for name in sorted(names.split(b"\0")) if name):
+        if path.is_file():
+            digest.update(b"%s %d\n" % (os.fsencode(path.relative_to(REPO)), path.stat().st_size))
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def sources_in_cache(wanted=None):
+    """Have the kernel tree and all that is built be of this repository, or of the sources @wanted,
+    until the end. Runs of the same sources share the cache; one of others would change what is
+    built in the middle of a run."""
+    wanted = wanted or _sources()
+    (CACHE / "locks").mkdir(parents=True, exist_ok=True)
+    told = False
+    with (CACHE / "locks/sources").open("a+") as file:
+        while True:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            file.seek(0)
+            if file.read() == wanted:
+                break
+            fcntl.flock(file, fcntl.LOCK_UN)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not told:
+                    say(f"waiting for a run with other sources to end; XDG_CACHE_HOME= names "
+                        f"another cache than {CACHE}")
+                told = True
+                time.sleep(1)
+                continue
+            file.truncate(0)
+            file.write(wanted)
+            file.flush()
+        yield
 
 
 RUNS_KEPT, RUN_HOURS = 5, 4

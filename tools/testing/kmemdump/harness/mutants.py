@@ -14,6 +14,7 @@ import time
 import tomllib
 from pathlib import Path
 
+from . import host
 from .host import HERE, REPO, Failed, say
 
 LIST = HERE / "mutants.toml"
@@ -172,7 +173,8 @@ def run(names=()):
         finally:
             # The kernel tree is to be of this repository again.
             from .lab import tree
-            tree().make()
+            with host.sources_in_cache():
+                tree().make()
     for name in stale:
         say(f"{name} is noticed, though {LIST.name} says why it is not")
     say(f"\n{len(mutants)} mutants, {len(mutants) - len(alive)} noticed, {len(alive)} survive, "
