@@ -20,6 +20,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from harness import current, host, story
+from harness.debugger import Debugger
 from harness.elfcore import ElfCore, Symbols
 from harness.guest import BOOTED
 from harness.lab import expect
@@ -498,28 +499,47 @@ def test_failed_copy(lab, shared):
     _check_places(lab, dump, kept, len(kept))
 
 
-def crash_while_the_registration_changes(guest):
-    """Crash while one CPU does nothing but change the registration."""
-    base, _ = _reservation(guest)
-    guest.run("insmod kmemdump_test.ko")
+def stop_in_a_change(lab, guest, instructions=None):
+    """Have the second CPU do nothing but change the registration, and stop it in the middle: so
+    many @instructions after it has begun to take back what was registered, or, by default, where
+    the change has ended. The debugger that holds the machine, that CPU, and the instructions."""
+    # The first CPU has to do all the rest, so that it needs nothing of the second one.
+    guest.run("insmod kmemdump_test.ko; taskset -p 1 $(pidof khvcd); taskset -p 1 $$; "
+              "for irq in /proc/irq/*/smp_affinity; do echo 1 2>/dev/null > $irq; done; true")
     _register(guest)
-    guest.run("(while :; do echo 1 > /sys/kernel/fadump_registered; done) &")
+    guest.run("taskset 2 sh -c 'while :; do echo 1 > /sys/kernel/fadump_registered; done' &")
+    changing = _static(lab.kernel, "changing")
+    debugger = Debugger(guest)
+    debugger.stop_at("rtas_unregister")
+    cpu = debugger.run_until()
+    debugger.stop_at(None)
+    with guest.ram() as ram:
+        done = 0
+        while ram[changing] and done != instructions:
+            debugger.step(cpu)
+            done += 1
+        expect(bool(ram[changing]) == (instructions is not None), "a place in the change",
+               f"{done} instructions of {instructions}")
+    return debugger, cpu, done
 
-    def changes():
-        with guest.ram() as ram:
-            return ram[base + STATE] == CHANGING
 
-    _wait(changes, "a change")
-    return _waits(guest.crash(timeout=300))
+def crash_in_a_change(lab, guest, instructions):
+    """Crash while the other CPU stands there: see stop_in_a_change()."""
+    debugger, cpu, _ = stop_in_a_change(lab, guest, instructions)
+    start = len(guest.text)
+    guest.send("echo c > /proc/sysrq-trigger")
+    debugger.run_others(2, cpu)
+    _waits(_booted(guest, start))
+    debugger.close()
 
 
 @SAME_GUEST
 def test_unsaved_dump_survives(lab, shared):
     """A crash and a restart of the kernel that has the dump cost nothing of it: it is the same,
-    byte for byte. The crash that it is of came while the registration changed, at no certain
-    point; "make check-long" has more of these."""
+    byte for byte. The crash that it is of came while the registration changed; "make check-long"
+    has it at more places."""
     with shared.guest(lab) as guest:
-        crash_while_the_registration_changes(guest)
+        crash_in_a_change(lab, guest, 1000)
         first = _save(lab, guest, "fadump-first")
         _waits(guest.crash(timeout=300))
         _waits(_restart(guest, "reboot -f"))

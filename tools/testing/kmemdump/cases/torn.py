@@ -2,11 +2,9 @@
 """Records that were not finished, or that RAM did not keep, are never shown as whole."""
 
 import re
-import socket
 import struct
 
-from elftools.elf.elffile import ELFFile
-
+from harness.debugger import Debugger
 from harness.elfcore import ElfCore
 from harness.host import xxh64
 from harness.lab import RECORD, STORED_RECORD, ZONE, expect
@@ -19,57 +17,6 @@ def _used(ram, zone):
     return ZONE.unpack_from(ram, zone)[2]
 
 
-class Debugger:
-    """Stops a guest where we want it, as gdb would: it speaks with the stub that QEMU has."""
-
-    def __init__(self, guest):
-        path = guest.work / "gdb"
-        guest.qmp("human-monitor-command",
-                  **{"command-line": f"gdbserver unix:{path},server=on,wait=off"})
-        self._sock = socket.socket(socket.AF_UNIX)
-        self._sock.settimeout(300)
-        # The machine stops at that, which the stub may tell before it answers anything.
-        self._sock.connect(str(path))
-        self._text = b""
-        self.send("qC")
-        while not self.answer().startswith("QC"):
-            pass
-
-    def send(self, command):
-        data = command.encode()
-        self._sock.sendall(b"$%s#%02x" % (data, sum(data) & 0xff))
-
-    def answer(self):
-        """The next answer, or that the machine has stopped."""
-        while not (match := re.match(rb"\+*\$([^#]*)#..", self._text)):
-            more = self._sock.recv(4096)
-            expect(more, "QEMU to answer the debugger", repr(self._text))
-            self._text += more
-        self._text = self._text[match.end():]
-        self._sock.sendall(b"+")
-        return match[1].decode()
-
-    def expect(self, start, command):
-        self.send(command)
-        said = self.answer()
-        expect(said.startswith(start), f"{start} as the answer to {command}", said)
-
-    def stop_at_last(self, times):
-        """Let the machine run until it has come to its breakpoint so many @times."""
-        self.expect("T05", "c")
-        for _ in range(times - 1):
-            # One instruction, or it would stop where it is.
-            self.expect("T05", "s")
-            self.expect("T05", "c")
-
-
-def _symbol(lab, name):
-    """Where a function of the kernel was linked."""
-    with lab.kernel.vmlinux.open("rb") as file:
-        [symbol] = ELFFile(file).get_section_by_name(".symtab").get_symbol_by_name(name)
-    return symbol["st_value"]
-
-
 # Of the writes of a record: its header, then two for each frame of up to 128 KiB of the image.
 # The log and all else that comes before the region of 14000 KiB take less than ten frames,
 # and that region more than a hundred. So the first WRITES - 1 write some of it, not all.
@@ -78,18 +25,17 @@ WRITES = 50
 
 def test_reset_while_writing(lab):
     """A real one: the machine is stopped in the middle of the write, and reset there."""
-    address = _symbol(lab, "pstore_kmemdump_write")
     with lab.guest(area="0x1000000", append="nokaslr") as guest, guest.ram() as ram:
         zone = lab.find_zone(guest, ram)
         start = len(guest.text)
-        guest.send("insmod kmemdump_crash.ko mode=irqsoff random_kib=14000")
+        # It stops the machine, which reads the command when it goes on.
         debugger = Debugger(guest)
-        where = f"Z1,{address:x},1"
-        debugger.expect("OK", where)
-        debugger.stop_at_last(WRITES)
+        debugger.stop_at("pstore_kmemdump_write")
+        guest.send("insmod kmemdump_crash.ko mode=irqsoff random_kib=14000")
+        debugger.run_until_last(WRITES)
         used = _used(ram, zone)
         expect(used > 1 << 20, "a record that has begun", str(used))
-        debugger.expect("OK", where.replace("Z", "z"))
+        debugger.stop_at(None)
         guest.qmp("system_reset")
         # Now it has reset: QEMU does that before it takes another command.
         guest.qmp("query-status")

@@ -5,6 +5,7 @@ import json
 import mmap
 import os
 import re
+import select
 import shutil
 import socket
 import subprocess
@@ -22,6 +23,8 @@ BOOTED = re.compile(r"(?:^|\n)guest: booted\n")
 NOISE = re.compile(r"\r|\x1b\[[0-9;]*[A-Za-z]")
 HALF_ESCAPE = re.compile(r"(?:\x1b(?:\[[0-9;]*)?)?\Z")
 DISK_MIB = 64
+# How long QEMU may take to answer: as long as it writes a dump of its guest's memory.
+QMP_SECONDS = 600
 
 
 def initramfs(kernel, work, files):
@@ -69,6 +72,7 @@ class Guest:
     def __init__(self, kernel, files=None, append="", cpus=None, memory_mib=None,
                  devices=(), icount=False, disk_mib=DISK_MIB, timeout=120, firmware=None,
                  hold=False, dts="", program=None):
+        self.kernel = kernel
         self.board = board = kernel.board
         memory_mib = memory_mib or board.memory_mib
         base = "/dev/shm" if os.access("/dev/shm", os.W_OK) and \
@@ -134,8 +138,9 @@ class Guest:
     def _read_to(self, log):
         rest = ""
         while True:
-            data = os.read(self.proc.stdout.fileno(), 65536)
+            select.select([self.proc.stdout], [], [])
             with self._more:
+                data = os.read(self.proc.stdout.fileno(), 65536)
                 if not data:
                     self._closed = True
                 else:
@@ -225,6 +230,12 @@ class Guest:
                 raise Failed(f"guest {self.board.name}: no reset; the console ends with:\n"
                              f"{self.text[-2000:]}")
             time.sleep(0.1)
+        # What the machine has printed is in the pipe or in self.text.
+        while not self._closed and select.select([self.proc.stdout], [], [], 0)[0]:
+            time.sleep(0.01)
+        with self._more:
+            # The reader takes nothing out of the pipe but with this lock.
+            pass
 
     def release(self, timeout=120, hold=True):
         """Let a machine that is held there reset, and wait until it has booted. It is to @hold at
@@ -261,18 +272,27 @@ class Guest:
                 size -= len(data)
         return Path(target)
 
-    def qmp(self, command, **arguments):
+    def _qmp(self, command, arguments):
         with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(QMP_SECONDS)
             sock.connect(str(self.work / "qmp"))
             stream = sock.makefile("rw")
             stream.readline()
             for name, what in (("qmp_capabilities", {}), (command, arguments)):
                 stream.write(json.dumps({"execute": name, "arguments": what}) + "\n")
                 stream.flush()
+                # An empty line is no JSON: QEMU has ended.
                 while "return" not in (answer := json.loads(stream.readline())):
                     if "error" in answer:
                         raise Failed(f"QEMU, {name}: {answer['error']}")
             return answer["return"]
+
+    def qmp(self, command, **arguments):
+        """What QEMU returns to a command of its machine protocol."""
+        try:
+            return self._qmp(command, arguments)
+        except (OSError, json.JSONDecodeError) as err:
+            raise Failed(f"QEMU does not answer {command}: {err!r}\nconsole: {self.log}") from err
 
     def copy_ram(self, target, offset_mib):
         """Copy the guest's RAM to a file, from that place there on; zeros become holes."""

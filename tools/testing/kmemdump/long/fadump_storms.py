@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """More of what cases/fadump.py has once or twice: 40 panics in a storm of registrations, and 20
-crashes while the registration with firmware changes all the time."""
+crashes at as many places of a change of the registration with firmware."""
 
 import pytest
 
-from cases.fadump import (BOARD, crash_while_the_registration_changes, panic_in_the_storm,
-                          save_and_release)
+from cases.fadump import (BOARD, crash_in_a_change, panic_in_the_storm, save_and_release,
+                          stop_in_a_change)
 from harness import story
 from harness.lab import expect
 
 PARTS = 4
+PLACES = 20
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -21,11 +22,15 @@ def test_panics_in_the_storm(lab, part):
             dump.unlink()
 
 
-def test_crash_while_the_registration_changes(lab):
-    """Whatever the other CPU is in the middle of, the dump has the text of the sample."""
+def test_crash_in_a_change(lab):
+    """Wherever in a change of the registration another CPU is, the dump has the text of the
+    sample."""
     with lab.guest(timeout=300) as guest:
-        for run in range(20):
-            crash_while_the_registration_changes(guest)
-            dump = save_and_release(lab, guest, f"fadump-window-{run}")
+        debugger, _, length = stop_in_a_change(lab, guest)
+        debugger.close()
+    with lab.guest(timeout=300) as guest:
+        for place in range(PLACES):
+            crash_in_a_change(lab, guest, place * length // PLACES)
+            dump = save_and_release(lab, guest, f"fadump-change-{place}")
             shown = lab.reader("show", dump, "my_critical_data")
             expect(shown == story.TEXT + "\n", "the text", shown)
