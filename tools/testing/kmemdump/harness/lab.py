@@ -157,9 +157,14 @@ class Lab:
         """Where ramoops' kmemdump zone starts in the file of RAM."""
         area = guest.board.area
         start = area["address"] - guest.board.ram
-        zone = ram.find(ZONE_SIGNATURE, start, start + area["size"])
-        expect(zone > 0, "a kmemdump zone in RAM")
-        return zone
+        end = start + area["size"]
+        zone = start - 1
+        while (zone := ram.find(ZONE_SIGNATURE, zone + 1, end)) >= 0:
+            _, first, size = ZONE.unpack_from(ram, zone)
+            # In compressed text of other zones the four bytes come by chance, such a size hardly.
+            if first <= size < end - zone:
+                return zone
+        raise Failed("there is no kmemdump zone in RAM")
 
     def empty_zone(self, guest, ram):
         """Erase the record in RAM, as the next boot would after somebody has read it."""

@@ -70,7 +70,8 @@ def _no_leaks(guest):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_storm_and_unloading(variant):
     with _guest(lab(variant=variant)) as guest:
-        guest.run(f"insmod kmemdump_storm.ko crash=0 delay_us=20000000 slots={SLOTS}", timeout=600)
+        guest.run(f"insmod kmemdump_storm.ko crash=0 delay_us=20000000 slots={SLOTS} "
+                  "least_attaches=10", timeout=600)
         guest.run("rmmod kmemdump_storm && insmod kmemdump_provider.ko leave=1 && "
                   "rmmod kmemdump_provider && cd /sys/kernel/debug/kmemdump && "
                   "cat regions not_carried backends && cat vmcore > /dev/null && cd /root",

@@ -365,6 +365,8 @@ static int hold_registers(void *unused)
 {
 	char text[] = "kmemdump test: on the stack of what holds registers";
 
+	/* Or it may be stopped in a softirq, whose registers are others. */
+	local_bh_disable();
 	/* Those that any function it is stopped in leaves as they are. */
 	asm volatile("add	x20, %[magic], #20\n"
 		     "add	x21, %[magic], #21\n"

@@ -26,14 +26,11 @@ static unsigned int depth = 40;
 module_param(depth, uint, 0);
 MODULE_PARM_DESC(depth, "frames that a thread has on its stack");
 
-static atomic_t asleep;
-
 static noinline int dive(unsigned int left)
 {
 	int ret;
 
 	if (!left) {
-		atomic_inc(&asleep);
 		while (!kthread_should_stop())
 			schedule_timeout_interruptible(MAX_SCHEDULE_TIMEOUT);
 		return 0;
@@ -69,6 +66,18 @@ static int add_region(unsigned int i)
 	return kmemdump_register_region(&region);
 }
 
+/* Start a thread, and wait until it sleeps: its stack and registers are whole then. */
+static int start_sleeper(unsigned int i)
+{
+	struct task_struct *task = kthread_run(crowd_thread, NULL, "crowd/%u", i);
+
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	while (READ_ONCE(task->__state) != TASK_INTERRUPTIBLE || READ_ONCE(task->on_cpu))
+		cond_resched();
+	return 0;
+}
+
 /* It stays until the crash. */
 static int __init kmemdump_crowd_init(void)
 {
@@ -78,9 +87,7 @@ static int __init kmemdump_crowd_init(void)
 	for (i = 0; i < nr_regions && !ret; i++)
 		ret = add_region(i);
 	for (i = 0; i < threads && !ret; i++)
-		ret = PTR_ERR_OR_ZERO(kthread_run(crowd_thread, NULL, "crowd/%u", i));
-	while (!ret && atomic_read(&asleep) < threads)
-		msleep(20);
+		ret = start_sleeper(i);
 	pr_info("all there: %d\n", ret);
 	return ret;
 }
