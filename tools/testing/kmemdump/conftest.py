@@ -12,7 +12,6 @@ from harness.host import Failed
 from harness.skips import may_skip
 
 
-
 @pytest.fixture
 def lab(request):
     """The machine that the file of the test names as BOARD."""

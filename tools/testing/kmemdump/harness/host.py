@@ -66,16 +66,22 @@ def lock(name):
             _depth[name] -= 1
 
 
+def digest(paths):
+    """What tells these files of the repository, as they are now, from others; folders do not
+    count."""
+    sha256 = hashlib.sha256()
+    for path in sorted(paths):
+        if path.is_file():
+            sha256.update(b"%s %d\n" % (os.fsencode(path.relative_to(REPO)), path.stat().st_size))
+            sha256.update(path.read_bytes())
+    return sha256.hexdigest()
+
+
 def _sources():
     """What tells this repository, as it is now, from another one."""
     names = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(REPO), "ls-files", "-coz",
                             "--exclude-standard"], capture_output=True, check=True).stdout
-    digest = hashlib.sha256()
-    for path in (REPO / os.fsdecode(name) for name in sorted(names.split(b"\0")) if name):
-        if path.is_file():
-            digest.update(b"%s %d\n" % (os.fsencode(path.relative_to(REPO)), path.stat().st_size))
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return digest(REPO / os.fsdecode(name) for name in names.split(b"\0") if name)
 
 
 @contextlib.contextmanager

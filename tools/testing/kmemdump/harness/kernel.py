@@ -202,19 +202,17 @@ def _reader(name, *args):
 
     def build():
         out.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        for path in [*sorted((REPO / "tools/kmemdump").iterdir()),
-                     REPO / "include/uapi/linux/kmemdump.h"]:
-            digest.update(path.read_bytes() if path.is_file() else b"")
+        sources = host.digest([*(REPO / "tools/kmemdump").iterdir(),
+                               REPO / "include/uapi/linux/kmemdump.h"])
         # make goes by times, and another copy of the sources may have been built last.
-        same = stamp.exists() and stamp.read_text() == digest.hexdigest()
+        same = stamp.exists() and stamp.read_text() == sources
         stamp.unlink(missing_ok=True)
         proc = subprocess.run(["make", "-s", *([] if same else ["-B"]), "-C",
                                str(REPO / "tools/kmemdump"), f"OUTPUT={out}/", *args],
                               capture_output=True, text=True)
         if proc.returncode:
             raise Failed("building tools/kmemdump:\n" + proc.stdout + proc.stderr)
-        stamp.write_text(digest.hexdigest())
+        stamp.write_text(sources)
 
     host.once(name, build)
     return out / "kmemdump"

@@ -2,10 +2,10 @@
 /* kmemdump: many threads, deep in their stacks, and many regions. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/delay.h>
 #include <linux/kmemdump.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 static unsigned int threads = 1000;
