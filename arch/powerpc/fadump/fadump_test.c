@@ -250,6 +250,13 @@ static void test_structure(struct kunit *test)
 	check_copy(test, &found, 1, SZ_2M + FADUMP_MAX_COPY,
 		   min_t(u64, PAGE_SIZE, SZ_16M - FADUMP_MAX_COPY));
 
+	/* Of what firmware has copied in part, the whole pages. */
+	arg->section[2].dumped = cpu_to_be64(SZ_1M - 1);
+	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 3);
+	KUNIT_ASSERT_EQ(test, found.nr, 2);
+	check_copy(test, &found, 0, 0, SZ_1M - PAGE_SIZE);
+	arg->section[2].dumped = arg->section[2].size;
+
 	/* What is not where copies go is none of ours. */
 	area.base = SZ_1G + SZ_1M;
 	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 3);
@@ -720,7 +727,8 @@ static void test_registers(struct kunit *test)
 	set_entry(area, 2, "NIA", 0x2222);
 	set_entry(area, 3, "CPUEND", 0);
 	set_entry(area, 4, "CPUSTRT", 1);
-	set_entry(area, 5, "GPR99", 1);
+	/* There is none; what follows the GPRs is the address of the next instruction. */
+	set_entry(area, 5, "GPR32", 1);
 	set_entry(area, 6, "VRSAVE", 1);
 	set_entry(area, 7, "CPUEND", 1);
 
@@ -730,7 +738,12 @@ static void test_registers(struct kunit *test)
 	prstatus = notes + sizeof(struct elf_note) + 8;
 	KUNIT_EXPECT_EQ(test, prstatus->pr_reg[1], 0x1111);
 	KUNIT_EXPECT_EQ(test, prstatus->pr_reg[PT_NIP], 0x2222);
+	prstatus = notes + one + sizeof(struct elf_note) + 8;
+	KUNIT_EXPECT_EQ(test, prstatus->pr_reg[PT_NIP], 0);
 
+	/* The list starts behind the end. */
+	size = offsetof(struct area, entry) - 1;
+	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, size, notes, room), 0);
 	/* Cut off: those that are whole count. */
 	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, sizeof(*area) - 1, notes, room), one);
 	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, sizeof(*area), notes, one), one);
