@@ -250,7 +250,7 @@ static void test_structure(struct kunit *test)
 	check_copy(test, &found, 1, SZ_2M + FADUMP_MAX_COPY,
 		   min_t(u64, PAGE_SIZE, SZ_16M - FADUMP_MAX_COPY));
 
-	/* Of what firmware has copied in part, the whole pages. */
+	/* Firmware has copied a section in part: only whole pages of it count. */
 	arg->section[2].dumped = cpu_to_be64(SZ_1M - 1);
 	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 3);
 	KUNIT_ASSERT_EQ(test, found.nr, 2);
@@ -727,7 +727,7 @@ static void test_registers(struct kunit *test)
 	set_entry(area, 2, "NIA", 0x2222);
 	set_entry(area, 3, "CPUEND", 0);
 	set_entry(area, 4, "CPUSTRT", 1);
-	/* There is none; what follows the GPRs is the address of the next instruction. */
+	/* There is no GPR32; in struct pt_regs, NIP follows the last GPR. */
 	set_entry(area, 5, "GPR32", 1);
 	set_entry(area, 6, "VRSAVE", 1);
 	set_entry(area, 7, "CPUEND", 1);
@@ -741,7 +741,7 @@ static void test_registers(struct kunit *test)
 	prstatus = notes + one + sizeof(struct elf_note) + 8;
 	KUNIT_EXPECT_EQ(test, prstatus->pr_reg[PT_NIP], 0);
 
-	/* The list starts behind the end. */
+	/* Firmware's data ends before the first entry of its list of registers. */
 	size = offsetof(struct area, entry) - 1;
 	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, size, notes, room), 0);
 	/* Cut off: those that are whole count. */

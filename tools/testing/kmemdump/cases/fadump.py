@@ -499,13 +499,20 @@ def test_failed_copy(lab, shared):
     _check_places(lab, dump, kept, len(kept))
 
 
+# More than any change of the registration takes. One that waited for the first CPU, which is held
+# meanwhile, would never end.
+STEPS_MAX = 1_000_000
+
+
 def stop_in_a_change(lab, guest, instructions=None):
     """Have the second CPU do nothing but change the registration, and stop it in the middle: so
     many @instructions after it has begun to take back what was registered, or, by default, where
-    the change has ended. The debugger that holds the machine, that CPU, and the instructions."""
+    the change has ended. Returns the debugger, which holds the machine, the CPU, and how many
+    instructions the CPU has run."""
     # The first CPU has to do all the rest, so that it needs nothing of the second one.
-    guest.run("insmod kmemdump_test.ko; taskset -p 1 $(pidof khvcd); taskset -p 1 $$; "
-              "for irq in /proc/irq/*/smp_affinity; do echo 1 2>/dev/null > $irq; done; true")
+    guest.run("insmod kmemdump_test.ko && taskset -p 1 $(pidof khvcd) && taskset -p 1 $$")
+    # Some interrupts can't be moved.
+    guest.run("for irq in /proc/irq/*/smp_affinity; do echo 1 2>/dev/null > $irq; done; true")
     _register(guest)
     guest.run("taskset 2 sh -c 'while :; do echo 1 > /sys/kernel/fadump_registered; done' &")
     changing = _static(lab.kernel, "changing")
@@ -516,6 +523,7 @@ def stop_in_a_change(lab, guest, instructions=None):
     with guest.ram() as ram:
         done = 0
         while ram[changing] and done != instructions:
+            expect(done < STEPS_MAX, "the change to end")
             debugger.step(cpu)
             done += 1
         expect(bool(ram[changing]) == (instructions is not None), "a place in the change",

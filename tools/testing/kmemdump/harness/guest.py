@@ -234,7 +234,7 @@ class Guest:
         while not self._closed and select.select([self.proc.stdout], [], [], 0)[0]:
             time.sleep(0.01)
         with self._more:
-            # The reader takes nothing out of the pipe but with this lock.
+            # self._read_to() holds this lock from when it reads the pipe to when self.text has it.
             pass
 
     def release(self, timeout=120, hold=True):

@@ -136,8 +136,9 @@ class Kernel:
             took, hits = time.monotonic() - start, self._ccache_hits() - hits
         if cold:
             memory.write_text(str(steps))
-            # Where ccache had much of it, the time says nothing of this machine. Even with an
-            # empty cache it has one step in eight: trials of options, the same again and again.
+            # If ccache had many of the objects, the time says nothing of this machine. A build
+            # with an empty cache has a hit in one of eight steps, too: kbuild tries the same
+            # options of the compiler in many folders.
             if hits < steps // 4:
                 self.cold_seconds_file.write_text(f"{took:.0f}")
 

@@ -161,7 +161,8 @@ class Lab:
         zone = start - 1
         while (zone := ram.find(ZONE_SIGNATURE, zone + 1, end)) >= 0:
             _, first, size = ZONE.unpack_from(ram, zone)
-            # In compressed text of other zones the four bytes come by chance, such a size hardly.
+            # Compressed text in another zone may have these four bytes by chance, but hardly
+            # sizes that fit.
             if first <= size < end - zone:
                 return zone
         raise Failed("there is no kmemdump zone in RAM")

@@ -365,7 +365,7 @@ static int hold_registers(void *unused)
 {
 	char text[] = "kmemdump test: on the stack of what holds registers";
 
-	/* Or it may be stopped in a softirq, whose registers are others. */
+	/* Or this CPU may be stopped in a softirq, where these registers have other values. */
 	local_bh_disable();
 	/* Those that any function it is stopped in leaves as they are. */
 	asm volatile("add	x20, %[magic], #20\n"
