@@ -271,13 +271,13 @@ def _check_places(lab, dump, places, number=6):
                raw.stderr.decode())
 
 
-def _crash_with_places(lab, name, **kwargs):
+def _crash_with_places(lab, name, append="", **kwargs):
     """(Dump with all places as they were, the console's text of the boot that offered it.)"""
-    with _guest(lab, **kwargs) as guest:
+    with _guest(lab, f"{ROOM_FOR_ALL} {append}", **kwargs) as guest:
         places, _, _ = _places(guest)
         _register(guest)
         console = guest.crash(timeout=300)
-        _waits(console)
+        expect("are not there" not in _waits(console), "all of it", console[-5000:])
         dump = _save(lab, guest, name)
     _check_places(lab, dump, places)
     return dump, console
@@ -1009,7 +1009,8 @@ def test_mainline(lab):
 
 def test_owners(lab):
     """Who has the service changes from boot to boot: mainline's registration replaces one of ours
-    that was left, and the other way round; where our dump waits, mainline has to wait, too."""
+    that was left, and the other way round; where our dump waits, mainline has to wait, too. With
+    the reservation that is made by default, all regions are in the dump."""
     ours = lab.kernel.board.append
     both = f"{ours} fadump=on"
     with _guest(lab) as guest:
@@ -1035,3 +1036,5 @@ def test_owners(lab):
         boot = _restart(guest, "reboot -f")
         expect("rtas fadump: Registration is successful!" in boot, "mainline's turn", boot[:3000])
     expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
+    check = lab.reader("check", dump)
+    expect("checksums verified" in check, "whole regions", check)
