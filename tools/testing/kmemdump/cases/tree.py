@@ -11,7 +11,7 @@ import threading
 
 from harness import host
 from harness.host import REPO
-from harness.lab import Failed, expect
+from harness.lab import STORED_RECORD, Failed, expect
 from harness.tree import Tree
 
 
@@ -186,3 +186,24 @@ def test_runs_side_by_side(lab, monkeypatch):
         # If this were too short for one that does not wait, the test would only see less.
         expect(not other.wait(3), "others to wait")
     expect(other.wait(60), "others to have it then")
+
+
+def test_reader_in_the_tree(tree, lab):
+    """tools/kmemdump is built in a kernel tree as other tools are, where the headers that are not
+    yet for programs stand beside its own; also into folders that are not there yet."""
+    root = lab.dumps / "in-tree"
+    shutil.rmtree(root, ignore_errors=True)
+    for path in ("tools/kmemdump", "include/uapi"):
+        shutil.copytree(tree.linux / path, root / path)
+    tools, env = root / "tools/kmemdump", dict(os.environ, PWD=str(root))
+    for args, made in (([], tools), ([f"O={root}/a/b"], root / "a/b"), (["O=c/d"], root / "c/d"),
+                       ([f"OUTPUT={root}/e/f/"], root / "e/f"), ([f"OUTPUT={root}/g"], root / "g"),
+                       ([f"O={root}/h", "subdir=tools/kmemdump"], root / "h/tools/kmemdump")):
+        proc = subprocess.run(["make", "-C", str(tools), "CFLAGS=-O0", *args], cwd=root, env=env,
+                              text=True, capture_output=True, timeout=300)
+        expect(proc.returncode == 0 and "warning" not in proc.stderr, f"make {args}", proc.stderr)
+        expect(lab.reader("check", STORED_RECORD, reader=made / "kmemdump"), "a program")
+    proc = subprocess.run(["make", "-C", str(tools), "install", f"DESTDIR={root}/i"], cwd=root,
+                          env=env, text=True, capture_output=True, timeout=300)
+    expect(proc.returncode == 0 and (root / "i/usr/bin/kmemdump").exists(), "make install",
+           proc.stderr)
