@@ -935,6 +935,7 @@ static void emit_region_note(struct window *w, const struct kmemdump_image *imag
 		.cpu_size	= sizeof(struct kmemdump_note_cpu),
 		.nr_cpus	= image->nr_cpus,
 		.nr_left_out	= image->nr_left_out,
+		.time		= image->live ? 0 : image->time,
 	};
 	unsigned int i;
 

@@ -114,6 +114,7 @@ enum kmemdump_cpu_state {
  * @nr_left_out:	pieces of memory that should be in the dump and are not,
  *			because the tables of the kernel had no room for them
  * @reserved:		0
+ * @time:		of the crash, in seconds since 1970; 0 where unknown
  */
 struct kmemdump_note {
 	__u32	version;
@@ -126,6 +127,7 @@ struct kmemdump_note {
 	__u32	nr_cpus;
 	__u32	nr_left_out;
 	__u32	reserved;
+	__u64	time;
 };
 
 /**

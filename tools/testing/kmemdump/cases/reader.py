@@ -385,27 +385,26 @@ def test_forged_entries(lab):
                str(answers["check"]))
 
 
-def _places(lab, elf):
-    """Where the parts of the log are in the core: name of the region -> offset."""
-    rows = re.findall(r"(0x[0-9a-f]+) 0x[0-9a-f]+ +\d+ +1 kernel +(log_\w+)",
-                      lab.reader("list", STORED_RECORD))
-    found = {}
-    for segment in ELFFile(io.BytesIO(elf)).iter_segments("PT_LOAD"):
-        for start, name in rows:
-            at = int(start, 16) - segment["p_vaddr"]
-            if 0 <= at < segment["p_filesz"]:
-                found[name] = segment["p_offset"] + at
-    return found
+def _pieces(lab, elf, name):
+    """Where a region is in the core: (offset, bytes) of its pieces, in their order in memory."""
+    [region] = [region for region in json.loads(lab.reader("list", "--json", STORED_RECORD))[
+        "regions"] if region["name"] == name]
+    start, end = int(region["virtual"], 16), int(region["virtual"], 16) + region["size"]
+    loads = sorted((s["p_vaddr"], s["p_vaddr"] + s["p_filesz"], s["p_offset"])
+                   for s in ELFFile(io.BytesIO(elf)).iter_segments("PT_LOAD"))
+    pieces = [(offset + max(start, low) - low, min(end, high) - max(start, low))
+              for low, high, offset in loads if low < end and start < high]
+    expect(sum(size for _, size in pieces) == end - start, f"all of {name}", str(pieces))
+    return pieces
 
 
 def _with_checksum(lab, elf, name, at, new):
     """@elf with @new at the offset @at of a region's bytes, and with a checksum of the region that
     is right."""
-    start = _places(lab, elf)[name]
-    [size] = [region["size"] for region in json.loads(lab.reader("list", "--json", STORED_RECORD))[
-        "regions"] if region["name"] == name]
-    bad = changed(elf, start + at, new)
-    was, now = (xxh64(core[start:start + size]).to_bytes(8, "little") for core in (elf, bad))
+    pieces = _pieces(lab, elf, name)
+    bad = changed(elf, pieces[0][0] + at, new)
+    was, now = (xxh64(b"".join(core[start:start + size] for start, size in pieces))
+                .to_bytes(8, "little") for core in (elf, bad))
     return replaced(bad, was, now)
 
 
@@ -432,7 +431,7 @@ ENDS = {"log_descs": (1, 1, 1), "log_infos": (1, 1, 1), "log_text": (1, 1, 1),
 def test_log_ring_damaged(lab, name):
     """A log that can't be followed is never printed as if it were all there."""
     elf = _elf(lab)
-    at = _places(lab, elf)[name]
+    at = _pieces(lab, elf, name)[0][0]
     for junk, code in zip(JUNK, ENDS[name]):
         log = _run(lab, changed(elf, at, junk), LOG)["log"]
         reason = b"the head of the log is" if code == 2 else f"region {name} is corrupt".encode()
