@@ -44,7 +44,8 @@ static bool note_is(const char *name, size_t len, const char *want)
 
 static void read_notes(struct core *core, const GElf_Phdr *phdr)
 {
-	uint64_t size = image_have(core->image, phdr->p_offset, phdr->p_filesz);
+	uint64_t left = phdr->p_offset < core->head_size ? core->head_size - phdr->p_offset : 0;
+	uint64_t size = phdr->p_filesz < left ? phdr->p_filesz : left;
 	size_t pos = 0, name_pos, desc_pos;
 	Elf_Data *data;
 	GElf_Nhdr nhdr;
@@ -91,10 +92,10 @@ static int cmp_load(const void *a, const void *b)
  * A core has no use for sections but to count over 65,534 program headers, which
  * takes the first. Keep libelf from making tables of what a forged header claims.
  */
-static void drop_sections(const struct image *image)
+static void drop_sections(unsigned char *head)
 {
-	Elf64_Ehdr *ehdr = (Elf64_Ehdr *)image->data;
-	Elf32_Ehdr *ehdr32 = (Elf32_Ehdr *)image->data;
+	Elf64_Ehdr *ehdr = (Elf64_Ehdr *)head;
+	Elf32_Ehdr *ehdr32 = (Elf32_Ehdr *)head;
 
 	if (ehdr->e_ident[EI_CLASS] == ELFCLASS64) {
 		bool counts = ehdr->e_phnum == PN_XNUM;
@@ -110,28 +111,81 @@ static void drop_sections(const struct image *image)
 	}
 }
 
-void core_open(struct core *core, const struct image *image)
+/* The end of the @size bytes at @offset, or @end if that is behind it. */
+static uint64_t extend(uint64_t end, uint64_t offset, uint64_t size)
+{
+	uint64_t reach = size < UINT64_MAX - offset ? offset + size : UINT64_MAX;
+
+	return reach > end ? reach : end;
+}
+
+/* Where what libelf needs to know ends, as far as the start of it tells. */
+static uint64_t head_end(struct core *core)
+{
+	uint64_t end = sizeof(Elf64_Ehdr), nr;
+	GElf_Ehdr ehdr;
+	GElf_Phdr phdr;
+	GElf_Shdr shdr;
+
+	if (!gelf_getehdr(core->elf, &ehdr))
+		return end;
+	/* Not elf_getphdrnum(), which counts no more than there is room for. */
+	nr = ehdr.e_phnum;
+	if (nr == PN_XNUM && ehdr.e_shoff) {
+		end = extend(end, ehdr.e_shoff, sizeof(Elf64_Shdr));
+		if (end > core->head_size ||
+		    !gelf_getshdr(elf_getscn(core->elf, 0), &shdr))
+			return end;
+		nr = shdr.sh_info;
+	}
+	end = extend(end, ehdr.e_phoff, nr * gelf_fsize(core->elf, ELF_T_PHDR, 1, EV_CURRENT));
+	for (uint64_t i = 0; end <= core->head_size && i < nr; i++)
+		if (gelf_getphdr(core->elf, i, &phdr) && phdr.p_type == PT_NOTE)
+			return extend(end, phdr.p_offset, phdr.p_filesz);
+	return end;
+}
+
+/* Read the headers and the notes, which stand before the memory. */
+static void read_head(struct core *core)
+{
+	const char *path = core->image->path;
+	uint64_t want = sizeof(Elf64_Ehdr);
+	uint64_t have = image_have(core->image, 0, HEAD_MAX);
+	const char *ident;
+
+	if (have < sizeof(Elf64_Ehdr))
+		die("%s: the start of the image is missing, which says what the rest is", path);
+	if (elf_version(EV_CURRENT) == EV_NONE)
+		die("libelf is too old");
+	do {
+		elf_end(core->elf);
+		core->head_size = want < have ? want : have;
+		core->head = xrealloc(core->head, core->head_size, 1);
+		image_read(core->image, 0, core->head, core->head_size);
+		drop_sections(core->head);
+		core->elf = elf_memory((char *)core->head, core->head_size);
+		ident = core->elf ? elf_getident(core->elf, NULL) : NULL;
+		if (!ident || elf_kind(core->elf) != ELF_K_ELF)
+			die("%s: not an ELF file: %s", path, elf_errmsg(-1));
+		want = head_end(core);
+	} while (want > core->head_size && core->head_size < have);
+	if (want > HEAD_MAX)
+		warn("%s: its headers and notes take more than the %u MiB that are read of them",
+		     path, HEAD_MAX >> 20);
+	core->swap = ident[EI_DATA] != OUR_DATA;
+}
+
+void core_open(struct core *core, struct image *image)
 {
 	const char *path = image->path;
-	const char *ident;
 	bool noted = false;
 	size_t nr;
 
 	*core = (struct core) { .image = image };
-	if (image_have(image, 0, sizeof(Elf64_Ehdr)) < sizeof(Elf64_Ehdr))
-		die("%s: the start of the image is missing, which says what the rest is", path);
-	if (elf_version(EV_CURRENT) == EV_NONE)
-		die("libelf is too old");
-	drop_sections(image);
-	core->elf = elf_memory((char *)image->data, image->size);
-	ident = core->elf ? elf_getident(core->elf, NULL) : NULL;
-	if (!ident || elf_kind(core->elf) != ELF_K_ELF)
-		die("%s: not an ELF file: %s", path, elf_errmsg(-1));
-	core->swap = ident[EI_DATA] != OUR_DATA;
-
+	read_head(core);
 	if (elf_getphdrnum(core->elf, &nr))
 		die("%s: can't read its program headers: %s", path, elf_errmsg(-1));
-	if (nr > image_have(image, 0, image->size) / sizeof(Elf32_Phdr))
+	if (nr > core->head_size / sizeof(Elf32_Phdr))
 		die("%s: has not the %zu program headers it claims", path, nr);
 	core->loads = xmalloc(nr * sizeof(*core->loads));
 	for (size_t i = 0; i < nr; i++) {
@@ -152,24 +206,68 @@ void core_open(struct core *core, const struct image *image)
 				.size = phdr.p_filesz, .offset = phdr.p_offset,
 			};
 	}
-	if (core->regions.desc) {
-		/* What a CPU ran may be part of an area that is there as well. */
-		core->nr_loads = loads_flatten(core->loads, core->nr_loads);
-	} else {
-		qsort(core->loads, core->nr_loads, sizeof(*core->loads), cmp_load);
-		index_load(core);
+	/* What a CPU ran may be part of an area that is there as well. */
+	if (core->regions.desc)
+		core_set_loads(core, core->loads, core->nr_loads);
+}
+
+/*
+ * Have these @nr loads, which are the core's from now on, tell what is at a virtual
+ * address.
+ */
+void core_set_loads(struct core *core, struct load *loads, size_t nr)
+{
+	uint64_t total = 0;
+
+	core->loads = loads;
+	core->nr_loads = loads_flatten(loads, nr);
+	for (size_t i = 0; i < core->nr_loads; i++) {
+		loads[i].before = total;
+		total += image_count(core->image, loads[i].offset, loads[i].size);
 	}
+}
+
+/*
+ * A copy of @core in which only its headers tell what is at a virtual address. The caller frees
+ * the loads of it.
+ */
+void core_copy_by_headers(struct core *copy, const struct core *core)
+{
+	struct load *loads = xmalloc(core->nr_loads * sizeof(*loads));
+
+	if (core->nr_loads)
+		memcpy(loads, core->loads, core->nr_loads * sizeof(*loads));
+	*copy = *core;
+	core_set_loads(copy, loads, core->nr_loads);
+}
+
+/*
+ * Have the list of regions ready. A dump of all memory has the list of the kernel
+ * itself, which may be damaged. Returns why there is none, or NULL.
+ */
+const char *core_find_regions(struct core *core)
+{
+	const char *why;
+
+	if (core->regions.desc)
+		return NULL;
+	why = index_load(core);
+	/* As far as the headers tell it, then. */
+	if (why)
+		core_set_loads(core, core->loads, core->nr_loads);
+	return why;
 }
 
 void core_close(struct core *core)
 {
 	elf_end(core->elf);
+	free(core->head);
 	free(core->index);
 	free(core->loads);
 }
 
-/* Which of the @nr loads, which are sorted, holds @vaddr, or NULL. */
-const struct load *load_find(const struct load *loads, size_t nr, uint64_t vaddr)
+/* How many of the @nr loads, which are sorted, start at @vaddr or before it. */
+static size_t loads_before(const struct load *loads, size_t nr, uint64_t vaddr)
 {
 	size_t low = 0, high = nr;
 
@@ -181,9 +279,25 @@ const struct load *load_find(const struct load *loads, size_t nr, uint64_t vaddr
 		else
 			high = mid;
 	}
-	if (!low || vaddr - loads[low - 1].vaddr >= loads[low - 1].size)
+	return low;
+}
+
+/* Which of the @nr loads, which are sorted, holds @vaddr, or NULL. */
+const struct load *load_find(const struct load *loads, size_t nr, uint64_t vaddr)
+{
+	size_t before = loads_before(loads, nr, vaddr);
+
+	if (!before || vaddr - loads[before - 1].vaddr >= loads[before - 1].size)
 		return NULL;
-	return &loads[low - 1];
+	return &loads[before - 1];
+}
+
+/* The first of the @nr loads, which are sorted, that starts behind @vaddr, or NULL. */
+const struct load *load_behind(const struct load *loads, size_t nr, uint64_t vaddr)
+{
+	size_t before = loads_before(loads, nr, vaddr);
+
+	return before < nr ? &loads[before] : NULL;
 }
 
 /* Sort @nr loads and cut off what an earlier one has; how many are left. */
@@ -212,6 +326,29 @@ size_t loads_flatten(struct load *loads, size_t nr)
 	return out;
 }
 
+/* How many bytes of those before @vaddr are in the dump. */
+static uint64_t count_before(const struct core *core, uint64_t vaddr)
+{
+	size_t nr = loads_before(core->loads, core->nr_loads, vaddr);
+	const struct load *load;
+	uint64_t size;
+
+	if (!nr)
+		return 0;
+	load = &core->loads[nr - 1];
+	size = vaddr - load->vaddr < load->size ? vaddr - load->vaddr : load->size;
+	return load->before + image_count(core->image, load->offset, size);
+}
+
+/* How many of the @size bytes from @vaddr on are in the dump in all. */
+uint64_t core_count(const struct core *core, uint64_t vaddr, uint64_t size)
+{
+	/* No memory wraps around the end of the address space. */
+	if (size > UINT64_MAX - vaddr)
+		size = UINT64_MAX - vaddr;
+	return count_before(core, vaddr + size) - count_before(core, vaddr);
+}
+
 /*
  * Read memory of the crashed machine. Returns how many bytes are in the dump,
  * counted from the first; only those are put into @buf.
@@ -230,10 +367,9 @@ uint64_t core_read(const struct core *core, uint64_t vaddr, void *buf, uint64_t 
 		n = load->size - skip < size - done ? load->size - skip : size - done;
 		if (load->offset + skip < load->offset)
 			break;
-		n = image_have(core->image, load->offset + skip, n);
+		n = image_read(core->image, load->offset + skip, (char *)buf + done, n);
 		if (!n)
 			break;
-		memcpy((char *)buf + done, core->image->data + load->offset + skip, n);
 		done += n;
 	}
 	return done;

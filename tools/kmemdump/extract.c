@@ -7,28 +7,72 @@
 
 #include "reader.h"
 
-/* Write @image to the new file @path. Returns 0 or an errno. */
-static int write_file(const struct image *image, const char *path)
+#define BLOCK	4096
+
+/* How many of the @size bytes at @data, which go to @pos, are in blocks of zeros, or in others. */
+static size_t run_of(bool of_zeros, const unsigned char *data, size_t size, uint64_t pos)
 {
+	static const unsigned char zeros[BLOCK];
+	size_t done = 0;
+
+	while (done < size) {
+		size_t n = BLOCK - (pos + done) % BLOCK;
+
+		n = n < size - done ? n : size - done;
+		if (!memcmp(data + done, zeros, n) != of_zeros)
+			break;
+		done += n;
+	}
+	return done;
+}
+
+/* Write @size bytes to @pos; blocks of zeros stay holes. */
+static bool write_blocks(int fd, const unsigned char *data, size_t size, uint64_t pos)
+{
+	while (size) {
+		ssize_t n = run_of(true, data, size, pos);
+
+		if (!n) {
+			n = pwrite(fd, data, run_of(false, data, size, pos), pos);
+			if (!n)
+				errno = ENOSPC;
+			if (n <= 0)
+				return false;
+		}
+		data += n;
+		pos += n;
+		size -= n;
+	}
+	return true;
+}
+
+/* Write @image to the new file @path. Returns 0 or an errno. */
+static int write_file(struct image *image, const char *path)
+{
+	static unsigned char buf[KMEMDUMP_FRAME_MAX];
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0400), err = 0;
+	uint64_t pos = 0;
 
 	if (fd < 0)
 		return errno;
-	for (size_t i = 0; i < image->nr_have && !err; i++) {
-		uint64_t pos = image->have[i].start;
+	for (size_t i = 0; i < image->nr_extents && !err; i++) {
+		const struct extent *extent = &image->extents[i];
 
-		while (pos < image->have[i].end && !err) {
-			uint64_t left = image->have[i].end - pos;
-			ssize_t n = pwrite(fd, image->data + pos, left < (1 << 20) ? left : 1 << 20,
-					   pos);
+		for (pos = extent->start; pos < extent->end && !err;) {
+			uint64_t left = extent->end - pos;
+			size_t n = left < sizeof(buf) ? left : sizeof(buf);
 
-			if (n <= 0)
-				err = n ? errno : ENOSPC;
-			else
-				pos += n;
+			if (image_read(image, pos, buf, n) != n)
+				err = EIO;
+			else if (!write_blocks(fd, buf, n, pos))
+				err = errno;
+			pos += n;
 			progress("writing", pos, image->size);
 		}
 	}
+	/* The last bytes may be zeros. */
+	if (!err && ftruncate(fd, pos))
+		err = errno;
 	/* Here, as another descriptor may not be told of an error. */
 	if (!err && fsync(fd))
 		err = errno;
@@ -45,16 +89,11 @@ static int write_file(const struct image *image, const char *path)
  * hole, which reads as zeros; what is missing at the end makes the file shorter. Dumps
  * hold secrets: it is for the owner only. Returns 0, or an errno and leaves no file.
  */
-int image_extract(const struct image *image, const char *path, bool *good)
+int image_extract(struct image *image, const char *path, bool *good)
 {
-	unsigned char head[sizeof(Elf64_Ehdr)];
-	size_t size = image_have(image, 0, sizeof(head));
 	struct core core;
 
-	/* To look at it takes the section headers out of the ELF header. */
-	memcpy(head, image->data, size);
 	core_open(&core, image);
-	memcpy(image->data, head, size);
 	*good = !image->nr_damaged && !core.cut &&
 		(image->state == RECORD_COMPLETE || image->state == RECORD_ELF);
 	core_close(&core);

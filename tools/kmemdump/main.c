@@ -44,18 +44,27 @@ struct dump {
 	uint32_t left_out;
 };
 
-static void examine(struct dump *dump, bool regions)
+/* Find out about an opened core all that can be told of it; why there are no regions, or NULL. */
+static const char *examine(struct dump *dump)
 {
-	core_open(&dump->core, &dump->image);
-	dump->regions = NULL;
-	dump->nr_regions = regions ? regions_load(&dump->core, &dump->regions) : 0;
+	const char *why;
+
+	if (!dump->image.time)
+		dump->image.time = crash_time(&dump->core);
+	why = regions_load(&dump->core, &dump->regions, &dump->nr_regions);
 	dump->nr_cpus = cpus_load(&dump->core, &dump->cpus, &dump->left_out);
+	return why;
 }
 
-static void open_dump(struct dump *dump, const char *path, bool regions)
+static void open_dump(struct dump *dump, const char *path)
 {
+	const char *why;
+
 	image_open(&dump->image, path);
-	examine(dump, regions);
+	core_open(&dump->core, &dump->image);
+	why = examine(dump);
+	if (why)
+		die("%s: %s", path, why);
 }
 
 static void close_dump(struct dump *dump)
@@ -73,17 +82,13 @@ static const char * const record_states[] = {
 	[RECORD_TORN]		= "torn",
 };
 
-static bool regions_good(const struct dump *dump)
-{
-	for (size_t i = 0; i < dump->nr_regions; i++)
-		if (dump->regions[i].state != REGION_OK)
-			return false;
-	return true;
-}
-
 static bool all_good(const struct dump *dump)
 {
-	return regions_good(dump) && !dump->image.nr_damaged && !dump->core.cut &&
+	for (size_t i = 0; i < dump->nr_regions; i++)
+		if (dump->regions[i].state != REGION_OK ||
+		    dump->regions[i].verdict == CHECKSUM_SKIPPED)
+			return false;
+	return !dump->image.nr_damaged && !dump->core.cut &&
 	       !dump->left_out &&
 	       (dump->image.state == RECORD_COMPLETE || dump->image.state == RECORD_ELF);
 }
@@ -129,8 +134,8 @@ static int list(const char *path, bool json)
 	struct dump dump;
 	int status;
 
-	open_dump(&dump, path, true);
-	status = regions_good(&dump) ? EXIT_GOOD : EXIT_DAMAGED;
+	open_dump(&dump, path);
+	status = all_good(&dump) ? EXIT_GOOD : EXIT_DAMAGED;
 	if (json) {
 		print_json(&dump);
 		close_dump(&dump);
@@ -150,29 +155,6 @@ static int list(const char *path, bool json)
 	}
 	close_dump(&dump);
 	return status;
-}
-
-static bool is_text(const unsigned char *data, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if ((data[i] < ' ' || data[i] > '~') && data[i] != '\n' && data[i] != '\t')
-			return false;
-	return true;
-}
-
-static void print_hex(const unsigned char *data, size_t len)
-{
-	for (size_t i = 0; i < len; i += 16) {
-		size_t n = len - i < 16 ? len - i : 16;
-
-		printf("%08zx ", i);
-		for (size_t j = 0; j < 16; j++)
-			j < n ? printf(" %02x", data[i + j]) : printf("   ");
-		printf("  |");
-		for (size_t j = 0; j < n; j++)
-			putchar(data[i + j] >= ' ' && data[i + j] <= '~' ? data[i + j] : '.');
-		printf("|\n");
-	}
 }
 
 static const struct region *find_region(const struct dump *dump, const char *name, size_t len)
@@ -215,61 +197,133 @@ static const struct region *find_part(const struct dump *dump, const char *name,
 	return region;
 }
 
-static void print_data(const unsigned char *data, size_t len, char format)
-{
-	size_t text = len;
+/* What show does with the bytes of a region, as they come. */
+struct printer {
+	char format;
+	bool is_text;		/* all of it, up to the zeros at its end */
+	uint64_t pos;
+	uint64_t text_end;	/* where those begin */
+	unsigned char line[16];	/* of a hex dump, as far as it is there */
+};
 
-	while (text && !data[text - 1])
-		text--;
-	if (format == 'r') {
-		fwrite(data, 1, len, stdout);
-	} else if (format == 'x' || !is_text(data, text)) {
-		print_hex(data, len);
-	} else {
-		fwrite(data, 1, text, stdout);
-		putchar('\n');
+static void look_at(const unsigned char *data, size_t size, void *with)
+{
+	struct printer *printer = with;
+
+	for (size_t i = 0; i < size; i++) {
+		printer->pos++;
+		if (!data[i])
+			continue;
+		/* No zeros in between. */
+		if (printer->text_end != printer->pos - 1 ||
+		    ((data[i] < ' ' || data[i] > '~') && data[i] != '\n' && data[i] != '\t'))
+			printer->is_text = false;
+		printer->text_end = printer->pos;
 	}
+}
+
+static void print_line(uint64_t at, const unsigned char *data, size_t n)
+{
+	printf("%08llx ", (unsigned long long)at);
+	for (size_t i = 0; i < 16; i++)
+		i < n ? printf(" %02x", data[i]) : printf("   ");
+	printf("  |");
+	for (size_t i = 0; i < n; i++)
+		putchar(data[i] >= ' ' && data[i] <= '~' ? data[i] : '.');
+	printf("|\n");
+}
+
+static void print_piece(const unsigned char *data, size_t size, void *with)
+{
+	struct printer *printer = with;
+	uint64_t left = printer->text_end > printer->pos ? printer->text_end - printer->pos : 0;
+
+	if (printer->format != 'x') {
+		fwrite(data, 1, printer->format == 'r' || size < left ? size : left, stdout);
+		printer->pos += size;
+		return;
+	}
+	for (size_t i = 0; i < size; i++) {
+		printer->line[printer->pos++ % 16] = data[i];
+		if (printer->pos % 16 == 0)
+			print_line(printer->pos - 16, printer->line, 16);
+	}
+}
+
+static void print_region(const struct dump *dump, const struct region *region, uint64_t start,
+			 uint64_t end, char format)
+{
+	struct printer printer = { .format = format, .is_text = true };
+
+	if (format == 't') {
+		region_read(&dump->core, region, start, end, look_at, &printer);
+		if (!printer.is_text)
+			printer.format = 'x';
+		printer.pos = 0;
+	}
+	region_read(&dump->core, region, start, end, print_piece, &printer);
+	if (printer.format == 'x' && printer.pos % 16)
+		print_line(printer.pos / 16 * 16, printer.line, printer.pos % 16);
+	if (printer.format == 't')
+		putchar('\n');
+}
+
+static void drop(const unsigned char *data, size_t size, void *with)
+{
+	(void)data;
+	(void)size;
+	(void)with;
 }
 
 static int show(const char *path, const char *name, char format)
 {
 	const struct region *region;
 	int status = EXIT_GOOD;
-	uint64_t start, end, len;
-	unsigned char *data;
+	uint64_t start, end, have;
 	struct dump dump;
 
-	open_dump(&dump, path, true);
+	open_dump(&dump, path);
 	region = find_part(&dump, name, &start, &end);
 	if (!region)
 		die("%s: has no region %s", path, name);
-	if (!region->have)
+	have = region_read(&dump.core, region, start, end, drop, NULL);
+	if (!have)
 		die("%s: has nothing of region %s: it is %s", path, name,
 		    region_state_name(region->state));
-	if (region->state != REGION_OK) {
+	/* One CPU's part may be whole though another's is cut. */
+	if (region->state != REGION_OK && !(region->state == REGION_CUT && have == end - start)) {
 		warn("region %s is %s", name, region_state_name(region->state));
 		status = EXIT_DAMAGED;
 	}
-
-	data = xmalloc(region->size);
-	len = region_read(&dump.core, region, data);
-	if (len > end)
-		len = end;
-	if (start && start >= len)
-		die("%s: has nothing of %s", path, name);
-	print_data(data + start, len - start, format);
-	free(data);
+	print_region(&dump, region, start, end, format);
 	close_dump(&dump);
 	return status;
 }
 
 static int show_log(const char *path)
 {
+	struct core by_headers;
+	const char *why, *no_log;
 	struct dump dump;
 	int status;
 
-	open_dump(&dump, path, true);
-	status = print_log(&dump.core);
+	image_open(&dump.image, path);
+	core_open(&dump.core, &dump.image);
+	/* The list of regions may be damaged, and may not have it. */
+	core_copy_by_headers(&by_headers, &dump.core);
+	no_log = print_log(&by_headers, &status);
+	free(by_headers.loads);
+	why = examine(&dump);
+	/* But a dump of all memory may have no virtual addresses in its headers. */
+	if (no_log && !why)
+		no_log = print_log(&dump.core, &status);
+	if (no_log)
+		die("%s: %s", path, no_log);
+	/* The log tells by itself what is missing of it, but not what was changed. */
+	if (why) {
+		warn("%s: %s", path, why);
+		status = EXIT_DAMAGED;
+	}
 	for (size_t i = 0; i < dump.nr_regions; i++) {
 		const struct region *r = &dump.regions[i];
 
@@ -280,6 +334,17 @@ static int show_log(const char *path)
 	}
 	close_dump(&dump);
 	return status;
+}
+
+static void print_time(const struct image *image)
+{
+	time_t when = image->time;
+	char text[64];
+	struct tm tm;
+
+	if (image->time && image->time < (1ULL << 40) && gmtime_r(&when, &tm) &&
+	    strftime(text, sizeof(text), "%F %T UTC", &tm))
+		printf("crashed: %s\n", text);
 }
 
 static void print_summary(const struct image *image)
@@ -295,19 +360,12 @@ static void print_summary(const struct image *image)
 	       (unsigned long long)image->size);
 	if (image->nr_damaged)
 		printf("damaged places: %u\n", image->nr_damaged);
-	if (image->time && image->time < (1ULL << 40)) {
-		time_t when = image->time;
-		struct tm tm;
-		char text[64];
-
-		if (gmtime_r(&when, &tm) && strftime(text, sizeof(text), "%F %T UTC", &tm))
-			printf("crashed: %s\n", text);
-	}
+	print_time(image);
 }
 
 static void print_findings(const struct dump *dump)
 {
-	size_t nr_good = 0, nr_volatile = 0;
+	size_t nr_good = 0, nr_volatile = 0, nr_skipped = 0;
 
 	for (size_t i = 0; i < dump->nr_cpus; i++)
 		if (dump->cpus[i].state > KMEMDUMP_CPU_STOPPED)
@@ -323,6 +381,7 @@ static void print_findings(const struct dump *dump)
 		if (r->state == REGION_OK) {
 			nr_good++;
 			nr_volatile += r->is_volatile;
+			nr_skipped += r->verdict == CHECKSUM_SKIPPED;
 			continue;
 		}
 		printf("region %s: %s, %llu of %llu bytes\n", r->name, region_state_name(r->state),
@@ -332,6 +391,9 @@ static void print_findings(const struct dump *dump)
 	if (nr_volatile)
 		printf(" but of %zu that have none", nr_volatile);
 	putchar('\n');
+	if (nr_skipped)
+		printf("checksums skipped: %zu, these regions share more memory than they can\n",
+		       nr_skipped);
 	if (dump->core.cut)
 		printf("its headers claim more than there is\n");
 }
@@ -339,12 +401,20 @@ static void print_findings(const struct dump *dump)
 static int check(const char *path, bool json)
 {
 	struct dump dump;
+	const char *why;
+	bool told;
 	int status;
 
 	image_open(&dump.image, path);
+	told = dump.image.time;
 	if (!json)
 		print_summary(&dump.image);
-	examine(&dump, true);
+	core_open(&dump.core, &dump.image);
+	why = examine(&dump);
+	if (!json && !told)
+		print_time(&dump.image);
+	if (why)
+		die("%s: %s", path, why);
 	if (json)
 		print_json(&dump);
 	else
@@ -433,7 +503,7 @@ static int assemble(int argc, char **argv)
 	else if (nr == 2 && rawdump_is(argv[1]))
 		rawdump_open(&image, argv[1]);
 	else
-		image_assemble(&image, argv + 1, nr - 1);
+		record_assemble(&image, argv + 1, nr - 1);
 	return write_core(&image, argv[0]);
 }
 

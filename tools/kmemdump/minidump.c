@@ -16,7 +16,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -119,15 +118,42 @@ static Elf64_Phdr get_phdr(const unsigned char *data, unsigned int i)
 	return phdr;
 }
 
+/* What stands at @offset of @piece, which is there, and how much of it in one piece. */
+static const unsigned char *piece_at(const struct minidump *md, const struct piece *piece,
+				     uint64_t offset, uint64_t *size)
+{
+	if (md->ram)
+		return ram_at(md->ram, piece->paddr + offset, size);
+	*size = piece->have - offset;
+	return piece->data + offset;
+}
+
+/* Make a copy of KELF, which is to be changed and may be in several files of RAM. */
+static unsigned char *copy_kelf(const struct minidump *md, struct piece *kelf)
+{
+	unsigned char *copy;
+	uint64_t done, n;
+
+	if (kelf->size > HEAD_MAX)
+		die("%s: KELF has %llu bytes, which can't be", md->path,
+		    (unsigned long long)kelf->size);
+	copy = xmalloc(kelf->have);
+	for (done = 0; done < kelf->have; done += n) {
+		const unsigned char *data = piece_at(md, kelf, done, &n);
+
+		n = n < kelf->have - done ? n : kelf->have - done;
+		memcpy(copy + done, data, n);
+	}
+	kelf->data = copy;
+	return copy;
+}
+
 /* Whether KELF has all that its header claims to be in it. */
 static void check_kelf(const struct minidump *md, const struct piece *kelf)
 {
 	uint64_t phoff, phnum;
 	Elf64_Ehdr ehdr;
 
-	if (kelf->size > IMAGE_MAX)
-		die("%s: KELF has %llu bytes, which can't be", md->path,
-		    (unsigned long long)kelf->size);
 	if (kelf->have < sizeof(ehdr))
 		die("%s: has only %llu bytes of KELF, which is no ELF header", md->path,
 		    (unsigned long long)kelf->have);
@@ -303,16 +329,18 @@ static uint64_t lay_out(struct minidump *md, const struct piece *kelf, struct sl
 	return end;
 }
 
-static void fill(struct image *image, const struct piece *piece, uint64_t offset, uint64_t size)
+/* Have @size bytes of @piece, which are there, from @offset on in the image. */
+static void fill(struct minidump *md, struct image *image, const struct piece *piece,
+		 uint64_t offset, uint64_t size)
 {
-	struct range *last = image->nr_have ? &image->have[image->nr_have - 1] : NULL;
+	uint64_t done, n;
 
-	memcpy(image->data + offset, piece->data, size);
-	if (last && last->end == offset)
-		last->end += size;
-	else
-		image->have[image->nr_have++] = (struct range) { offset, offset + size };
-	progress("assembling", offset + size, image->size);
+	for (done = 0; done < size; done += n) {
+		const unsigned char *data = piece_at(md, piece, done, &n);
+
+		n = n < size - done ? n : size - done;
+		image_add(image, offset + done, n, data, 0);
+	}
 }
 
 static void fill_slot(struct minidump *md, struct image *image, const struct slot *slot)
@@ -332,8 +360,7 @@ static void fill_slot(struct minidump *md, struct image *image, const struct slo
 				  md->prefix, piece->name, md->suffix,
 				  (unsigned long long)piece->size, (unsigned long long)slot->size);
 	have = piece->have < slot->size ? piece->have : slot->size;
-	if (have)
-		fill(image, piece, slot->offset, have);
+	fill(md, image, piece, slot->offset, have);
 }
 
 /*
@@ -341,14 +368,14 @@ static void fill_slot(struct minidump *md, struct image *image, const struct slo
  * there for memory. They take all but the first for memory, whatever its type, so
  * one that has nothing left must not have a size.
  */
-static void shorten_loads(struct minidump *md, struct image *image)
+static void shorten_loads(struct minidump *md, const struct image *image, unsigned char *kelf)
 {
-	Elf64_Ehdr ehdr = get_ehdr(image->data);
-	unsigned char *table = image->data + le64toh(ehdr.e_phoff);
+	Elf64_Ehdr ehdr = get_ehdr(kelf);
+	unsigned char *table = kelf + le64toh(ehdr.e_phoff);
 	unsigned int nr_outside = 0;
 
 	for (unsigned int i = 0; i < le16toh(ehdr.e_phnum); i++) {
-		Elf64_Phdr phdr = get_phdr(image->data, i);
+		Elf64_Phdr phdr = get_phdr(kelf, i);
 		uint64_t offset = le64toh(phdr.p_offset), size = le64toh(phdr.p_filesz);
 		uint64_t have = image_have(image, offset, size);
 
@@ -387,10 +414,14 @@ static void tell_unused(struct minidump *md)
 	}
 }
 
-/* Make the core image of @md, whose list of pieces this frees. */
+/*
+ * Make the core image of @md, whose list of pieces this frees. @image keeps the files that they
+ * are in.
+ */
 void minidump_join(struct minidump *md, struct image *image)
 {
 	struct piece *kelf = find_kelf(md);
+	unsigned char *head = copy_kelf(md, kelf);
 	struct slots slots;
 
 	check_kelf(md, kelf);
@@ -401,25 +432,20 @@ void minidump_join(struct minidump *md, struct image *image)
 	else
 		slots_by_address(md, kelf, &slots);
 
-	*image = (struct image) { .path = md->path, .state = RECORD_ELF };
+	image->path = md->path;
+	image->state = RECORD_ELF;
 	image->size = lay_out(md, kelf, &slots);
-	image->data = mmap(NULL, image->size, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (image->data == MAP_FAILED)
-		die("out of memory for an image of %llu bytes", (unsigned long long)image->size);
-	image->have = xmalloc((slots.nr + 1) * sizeof(*image->have));
 	if (kelf->have < kelf->size)
 		minidump_complain(md, "%sKELF%s has %llu of %llu bytes", md->prefix, md->suffix,
 				  (unsigned long long)kelf->have, (unsigned long long)kelf->size);
-	fill(image, kelf, 0, kelf->have);
+	image->made = head;
+	image_add(image, 0, kelf->have, head, 0);
 	for (size_t i = 0; i < slots.nr; i++)
 		fill_slot(md, image, &slots.slot[i]);
-	shorten_loads(md, image);
+	shorten_loads(md, image, head);
 	tell_unused(md);
 	image->nr_damaged = md->nr_damaged;
 	free(slots.slot);
-	for (size_t i = 0; i < md->nr; i++)
-		free(md->pieces[i].copy);
 	free(md->pieces);
 }
 
@@ -443,7 +469,8 @@ static bool region_of_file(const char *name, char *region, size_t size)
 	return true;
 }
 
-static void add_file(struct minidump *md, const char *file, const char *name)
+static void add_file(struct minidump *md, struct image *image, const char *file,
+		     const char *name)
 {
 	struct piece *piece = minidump_add(md, name);
 	char path[PATH_MAX];
@@ -456,6 +483,7 @@ static void add_file(struct minidump *md, const char *file, const char *name)
 	if (!stat(path, &st) && S_ISREG(st.st_mode) && !st.st_size)
 		return;
 	piece->size = map_file(path, &data);
+	image_keep(image, data, piece->size);
 	piece->have = piece->size;
 	piece->data = data;
 }
@@ -467,13 +495,14 @@ void minidump_open_folder(struct image *image, const char *path)
 	DIR *dir = opendir(path);
 	struct dirent *entry;
 
+	*image = (struct image) { 0 };
 	if (!dir)
 		die("%s: %s", path, strerror(errno));
 	while ((entry = readdir(dir))) {
 		char name[KMEMDUMP_NAME_LEN];
 
 		if (region_of_file(entry->d_name, name, sizeof(name)))
-			add_file(&md, entry->d_name, name);
+			add_file(&md, image, entry->d_name, name);
 	}
 	closedir(dir);
 	if (!md.nr)

@@ -95,32 +95,37 @@ static bool get_u32_at(const struct log *log, uint64_t vaddr, unsigned int *valu
 	return true;
 }
 
-static void open_log(struct log *log, const struct core *core)
+/* Returns why there is no log, in words that go on where the name of the dump ends, or NULL. */
+static const char *open_log(struct log *log, const struct core *core)
 {
-	const char *path = core->image->path;
 	uint64_t ring, descs, text, lpos;
+	static char why[100];
 
 	*log = (struct log) { .core = core };
 	if (!core->vmcoreinfo.desc)
-		die("%s: has no VMCOREINFO", path);
+		return "has no VMCOREINFO";
 	for (int i = 0; i < NR_KEYS; i++) {
-		if (!core_vmcoreinfo(core, keys[i], i == PRB ? 16 : 10, &log->key[i]))
-			die("%s: its VMCOREINFO has no %s", path, keys[i]);
-		if (i != PRB && log->key[i] > 4096)
-			die("%s: its VMCOREINFO has a %s that can't be", path, keys[i]);
+		bool found = core_vmcoreinfo(core, keys[i], i == PRB ? 16 : 10, &log->key[i]);
+
+		if (!found || (i != PRB && log->key[i] > 4096)) {
+			snprintf(why, sizeof(why), found ?
+				 "its VMCOREINFO has a %s that can't be" :
+				 "its VMCOREINFO has no %s", keys[i]);
+			return why;
+		}
 	}
 	if (log->key[LONG_SIZE] != 4 && log->key[LONG_SIZE] != 8)
-		die("%s: a long of %u bytes", path, (unsigned int)log->key[LONG_SIZE]);
+		return "its long has neither 4 nor 8 bytes";
 	lpos = log->key[TEXT_LPOS] + log->key[LONG_SIZE];
 	if (log->key[TS_NSEC] + 8 > log->key[INFO_SIZE] ||
 	    log->key[TEXT_LEN] + 2 > log->key[INFO_SIZE] ||
 	    log->key[STATE_VAR] + log->key[LONG_SIZE] > log->key[DESC_SIZE] ||
 	    lpos + log->key[LPOS_BEGIN] > log->key[DESC_SIZE] ||
 	    lpos + log->key[LPOS_NEXT] > log->key[DESC_SIZE])
-		die("%s: the layout of its log can't be", path);
+		return "the layout of its log can't be";
 
 	if (!get_long_at(log, log->key[PRB], &ring))
-		die("%s: the pointer to the log is not in the dump", path);
+		return "the pointer to the log is not in the dump";
 	descs = ring + log->key[DESC_RING];
 	text = ring + log->key[TEXT_RING];
 	if (!get_u32_at(log, descs + log->key[COUNT_BITS], &log->count_bits) ||
@@ -130,10 +135,11 @@ static void open_log(struct log *log, const struct core *core)
 	    !get_long_at(log, descs + log->key[TAIL_ID], &log->tail_id) ||
 	    !get_u32_at(log, text + log->key[SIZE_BITS], &log->text_bits) ||
 	    !get_long_at(log, text + log->key[DATA], &log->text))
-		die("%s: the head of the log is not in the dump", path);
+		return "the head of the log is not in the dump";
 	if (log->count_bits > MAX_COUNT_BITS || log->text_bits > MAX_TEXT_BITS)
-		die("%s: the head of the log is damaged", path);
+		return "the head of the log is damaged";
 	log->text_left = 1ULL << log->text_bits;
+	return NULL;
 }
 
 static void print_record(uint64_t ts_nsec, const char *text, size_t len)
@@ -223,28 +229,39 @@ static bool print_id(struct log *log, uint64_t id, bool newest)
 	return true;
 }
 
-/* Print the kernel log; an exit code. */
-int print_log(const struct core *core)
+/*
+ * Print the kernel log. Returns why there is nothing of it, or NULL; then *@status is an exit
+ * code.
+ */
+const char *print_log(const struct core *core, int *status)
 {
+	const char *why;
 	bool complete = false;
-	unsigned int lost = 0;
+	unsigned int lost = 0, nr = 0;
 	uint64_t mask, id, left;
 	struct log log;
 
-	open_log(&log, core);
+	why = open_log(&log, core);
+	if (why)
+		return why;
 	mask = (1ULL << (log.key[LONG_SIZE] * 8 - 2)) - 1;
 	id = log.tail_id & mask;
-	for (left = 1ULL << log.count_bits; left; left--) {
+	for (left = 1ULL << log.count_bits; left && !complete; left--) {
 		complete = id == (log.head_id & mask);
+		nr++;
 		if (!print_id(&log, id, complete))
 			lost++;
-		if (complete)
+		/* Each of the rest would be lost, too. */
+		if (image_overworked(core->image))
 			break;
 		id = (id + 1) & mask;
 	}
-	if (!complete)
+	if (lost == nr)
+		return "the head of the log is damaged, or no record of it is in the dump";
+	if (!complete && !image_overworked(core->image))
 		warn("the head of the log is damaged");
 	if (lost)
 		warn("%u records of the log are damaged or not in the dump", lost);
-	return lost || !complete ? EXIT_DAMAGED : EXIT_GOOD;
+	*status = lost || !complete ? EXIT_DAMAGED : EXIT_GOOD;
+	return NULL;
 }

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "reader.h"
@@ -113,6 +112,8 @@ void rawdump_open(struct image *image, const char *path)
 	size_t size;
 
 	size = map_file(path, &data);
+	*image = (struct image) { 0 };
+	image_keep(image, data, size);
 	if (size < HEADER_SIZE)
 		die("%s: ends inside of its header", path);
 	count = le32_at(data + HEADER_COUNT);
@@ -136,5 +137,4 @@ void rawdump_open(struct image *image, const char *path)
 		die("%s: has no sections of a minidump", path);
 	tell_overlaps(&md);
 	minidump_join(&md, image);
-	munmap(data, size);
 }

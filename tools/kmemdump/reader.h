@@ -25,7 +25,8 @@ enum { EXIT_GOOD = 0, EXIT_DAMAGED = 1, EXIT_FAILED = 2 };
 /* util.c */
 void __noreturn __printf(1, 2) die(const char *fmt, ...);
 void __printf(1, 2) warn(const char *fmt, ...);
-void *xmalloc(size_t size);
+void *xmalloc(uint64_t size);
+void *xrealloc(void *p, uint64_t nr, size_t size);
 uint16_t le16_at(const void *p);
 uint32_t le32_at(const void *p);
 uint64_t le64_at(const void *p);
@@ -35,14 +36,21 @@ void put_escaped(FILE *out, const char *text, size_t len);
 void put_json(const char *text);
 void progress(const char *what, uint64_t done, uint64_t total);
 
-/* record.c: from a file to the bytes of a core image */
+/* image.c: the bytes of a core image */
 
 /* No core image is larger; keeps a forged one from taking the host down. */
 #define IMAGE_MAX	(4ULL << 30)
 
-struct range {
+/* Headers and notes of one of that size, with the most regions that there can be. */
+#define HEAD_MAX	(24 << 20)
+
+/* A stretch of the image that is there. */
+struct extent {
 	uint64_t start;
 	uint64_t end;
+	uint64_t before;		/* bytes in the extents before this one */
+	const unsigned char *data;
+	size_t packed;			/* bytes of the zstd frame at @data, 0 if it is none */
 };
 
 enum record_state {
@@ -54,21 +62,43 @@ enum record_state {
 
 struct image {
 	const char *path;
-	unsigned char *data;
 	uint64_t size;			/* of the whole core image */
-	struct range *have;		/* parts of it that are there, sorted */
-	size_t nr_have;
+	struct extent *extents;		/* sorted; no two share bytes */
+	size_t nr_extents;
+	size_t max_extents;
+	struct mapped {
+		unsigned char *data;
+		size_t size;
+	} *files;			/* what the extents are in */
+	size_t nr_files;
+	unsigned char *made;		/* memory with extents in it that are in no file, or NULL */
+	struct image_cache *cache;
+	uint64_t work;			/* what reading it has cost so far */
+	bool told;			/* that this is too much */
 	enum record_state state;
 	uint64_t time;			/* of the crash, 0 if unknown */
 	unsigned int nr_damaged;	/* frames and stretches that were no good */
 };
 
 void image_open(struct image *image, const char *path);
-void image_assemble(struct image *image, char **paths, size_t nr);
-size_t map_file(const char *path, unsigned char **data);
 void image_close(struct image *image);
+size_t map_file(const char *path, unsigned char **data);
+unsigned char *map_memory(const char *path, uint64_t size);
+void read_file(const char *path, unsigned char *data, uint64_t size);
+void image_keep(struct image *image, unsigned char *data, size_t size);
+void image_add(struct image *image, uint64_t start, uint64_t size, const unsigned char *data,
+	       size_t packed);
+uint64_t image_read(struct image *image, uint64_t offset, void *buf, uint64_t size);
 uint64_t image_have(const struct image *image, uint64_t offset, uint64_t size);
+uint64_t image_count(const struct image *image, uint64_t offset, uint64_t size);
 uint64_t image_total(const struct image *image);
+bool image_overworked(const struct image *image);
+
+/* record.c: from a record, in one file or in several, to the bytes of a core image */
+void record_open(struct image *image, const unsigned char *data, size_t size);
+void record_assemble(struct image *image, char **paths, size_t nr);
+
+struct ram;
 
 /* minidump.c: from the files of a Qualcomm minidump to the bytes of a core image */
 
@@ -82,7 +112,6 @@ struct piece {
 	uint64_t size;
 	uint64_t have;		/* bytes of it that are there, from the first on */
 	uint64_t paddr;		/* if the minidump has addresses */
-	void *copy;		/* of @data, to be freed */
 	bool used;
 };
 
@@ -90,6 +119,7 @@ struct minidump {
 	const char *path;
 	const char *prefix, *suffix;	/* what its kind puts around a name */
 	bool has_addresses;
+	const struct ram *ram;	/* that the pieces are in, or NULL */
 	struct piece *pieces;
 	size_t nr;
 	unsigned int nr_damaged;
@@ -106,6 +136,7 @@ bool rawdump_is(const char *path);
 void rawdump_open(struct image *image, const char *path);
 
 /* smem.c: the same from RAM, by the table in Qualcomm's shared memory */
+const unsigned char *ram_at(const struct ram *ram, uint64_t paddr, uint64_t *size);
 void smem_open(struct image *image, char **ram, size_t nr_ram, uint64_t smem,
 	       unsigned int subsystem);
 
@@ -116,6 +147,7 @@ struct load {
 	uint64_t paddr;
 	uint64_t size;
 	uint64_t offset;
+	uint64_t before;	/* bytes that are there of the loads before this one */
 };
 
 struct note {
@@ -124,7 +156,9 @@ struct note {
 };
 
 struct core {
-	const struct image *image;
+	struct image *image;
+	unsigned char *head;	/* the start of it, up to the end of the notes */
+	size_t head_size;
 	Elf *elf;
 	bool swap;		/* its byte order is not ours */
 	struct load *loads;	/* sorted by vaddr */
@@ -135,24 +169,25 @@ struct core {
 	bool cut;		/* its headers claim more than there is */
 };
 
-void core_open(struct core *core, const struct image *image);
+void core_open(struct core *core, struct image *image);
 void core_close(struct core *core);
+void core_copy_by_headers(struct core *copy, const struct core *core);
+const char *core_find_regions(struct core *core);
+void core_set_loads(struct core *core, struct load *loads, size_t nr);
+uint64_t core_count(const struct core *core, uint64_t vaddr, uint64_t size);
 uint64_t core_read(const struct core *core, uint64_t vaddr, void *buf, uint64_t size);
 uint16_t core_u16(const struct core *core, const void *p);
 uint32_t core_u32(const struct core *core, const void *p);
 uint64_t core_u64(const struct core *core, const void *p);
 const struct load *load_find(const struct load *loads, size_t nr, uint64_t vaddr);
+const struct load *load_behind(const struct load *loads, size_t nr, uint64_t vaddr);
 size_t loads_flatten(struct load *loads, size_t nr);
 bool core_vmcoreinfo(const struct core *core, const char *key, int base, uint64_t *value);
 
 /* index.c: a dump of all memory has the list of the kernel itself */
-void index_load(struct core *core);
+const char *index_load(struct core *core);
 
 /* regions.c */
-
-/* Bytes that a region may have, and in all, as they may share memory. */
-#define REGION_MAX	(4ULL << 30)
-#define REGIONS_MAX	(4 * REGION_MAX)
 
 enum region_state {
 	REGION_OK,
@@ -167,6 +202,7 @@ enum region_checksum {
 	CHECKSUM_NONE,		/* none was taken, or not all of it is there */
 	CHECKSUM_GOOD,
 	CHECKSUM_WRONG,
+	CHECKSUM_SKIPPED,	/* it would take too long: regions share more than they can */
 };
 
 struct region {
@@ -193,10 +229,14 @@ struct cpu {
 	uint32_t pid;
 };
 
-size_t regions_load(const struct core *core, struct region **regions);
-uint64_t region_read(const struct core *core, const struct region *region, void *buf);
+typedef void region_use_t(const unsigned char *data, size_t size, void *with);
+
+const char *regions_load(struct core *core, struct region **regions, size_t *nr);
+uint64_t region_read(const struct core *core, const struct region *region, uint64_t start,
+		     uint64_t end, region_use_t *use, void *with);
 bool region_find_cpu(const struct core *core, const struct region *region, uint32_t cpu,
 		     uint64_t *offset);
+uint64_t crash_time(const struct core *core);
 size_t cpus_load(const struct core *core, struct cpu **cpus, uint32_t *left_out);
 const char *region_state_name(enum region_state state);
 const char *region_checksum_name(enum region_checksum verdict);
@@ -204,12 +244,12 @@ const char *cpu_state_name(uint32_t state);
 const char *region_class_name(uint32_t class);
 
 /* extract.c */
-int image_extract(const struct image *image, const char *path, bool *good);
+int image_extract(struct image *image, const char *path, bool *good);
 
 /* collect.c */
 int collect_all(const char *root, const char *dir);
 
 /* printk.c */
-int print_log(const struct core *core);
+const char *print_log(const struct core *core, int *status);
 
 #endif

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From a file to the bytes of a core image.
+ * Records: what the panic-time writer made, as a file or cut into several.
  *
  * The frames of a record say where each piece belongs, so a damaged piece
  * costs only itself: look for the next good frame and go on from there.
  */
 #include <endian.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
 
 #include "reader.h"
 
-/* One good frame of a record. */
+/* Bounds for what a record claims: all of an image in pages, and frames that are no good. */
+#define FRAMES_MAX	(IMAGE_MAX / 4096)
+#define WASTE_MAX	(64 << 20)
+
+/* A frame whose header is good. */
 struct frame {
 	unsigned int type;
 	uint32_t flags;
@@ -31,9 +31,13 @@ struct frame {
 };
 
 struct frames {
-	struct frame *frame;
+	struct frame *frame;		/* those of data */
 	size_t nr;
 	size_t max;
+	bool has_header;
+	bool has_commit;
+	struct frame header;
+	struct frame commit;
 	unsigned int nr_damaged;
 };
 
@@ -83,9 +87,7 @@ static void add_frame(struct frames *frames, const struct frame *frame)
 {
 	if (frames->nr == frames->max) {
 		frames->max = frames->max ? 2 * frames->max : 64;
-		frames->frame = realloc(frames->frame, frames->max * sizeof(*frame));
-		if (!frames->frame)
-			die("out of memory for %zu frames", frames->max);
+		frames->frame = xrealloc(frames->frame, frames->max, sizeof(*frame));
 	}
 	frames->frame[frames->nr++] = *frame;
 }
@@ -124,83 +126,89 @@ static void scan(struct frames *frames, const unsigned char *data, size_t size)
 			continue;
 		}
 
-		add_frame(frames, &frame);
 		p = frame.next;
-		if (frame.type == KMEMDUMP_FRAME_COMMIT)
+		if (frame.type == KMEMDUMP_FRAME_HEADER && !frames->has_header) {
+			frames->has_header = true;
+			frames->header = frame;
+		}
+		if (frame.type == KMEMDUMP_FRAME_COMMIT) {
+			frames->has_commit = true;
+			frames->commit = frame;
 			return;
+		}
 		if (frame.type == KMEMDUMP_FRAME_DATA) {
 			/* @time is the size of the zstd frame; a tail may be cut off. */
 			if (frame.time > (uint64_t)(end - p)) {
 				damage(&frames->nr_damaged, "the file ends inside a frame");
-				frames->nr--;
 				return;
 			}
+			if (frames->nr == FRAMES_MAX) {
+				damage(&frames->nr_damaged, "it has too many frames");
+				return;
+			}
+			add_frame(frames, &frame);
 			p += frame.time;
 		}
 	}
 }
 
-static int cmp_range(const void *a, const void *b)
+static int cmp_frame(const void *a, const void *b)
 {
-	const struct range *x = a, *y = b;
+	const struct frame *x = a, *y = b;
 
-	return x->start < y->start ? -1 : x->start > y->start;
+	if (x->offset != y->offset)
+		return x->offset < y->offset ? -1 : 1;
+	return x->next < y->next ? -1 : x->next > y->next;
 }
 
-/* Sort and join the ranges that are there. */
-static void settle_ranges(struct image *image)
+static bool fits(const struct image *image, const struct frame *frame)
 {
-	size_t out = 0;
-
-	if (!image->nr_have)
-		return;
-	qsort(image->have, image->nr_have, sizeof(*image->have), cmp_range);
-	for (size_t i = 1; i < image->nr_have; i++) {
-		if (image->have[i].start < image->have[out].end)
-			damage(&image->nr_damaged, "two frames claim the same bytes");
-		if (image->have[i].start <= image->have[out].end) {
-			if (image->have[i].end > image->have[out].end)
-				image->have[out].end = image->have[i].end;
-		} else {
-			image->have[++out] = image->have[i];
-		}
-	}
-	image->nr_have = out + 1;
+	return frame->length && frame->length <= KMEMDUMP_FRAME_MAX &&
+	       frame->offset <= image->size && frame->length <= image->size - frame->offset;
 }
 
-static void unpack(struct image *image, const struct frames *frames)
+/*
+ * Have the good ones of the data frames be the image. Each is unpacked to know that, and none is
+ * that claims what a good one has; so this takes no longer than the image is large, if those are
+ * bounded that are no good.
+ */
+static void take_frames(struct image *image, struct frames *frames)
 {
 	unsigned char *piece = xmalloc(KMEMDUMP_FRAME_MAX);
+	uint64_t end = 0, wasted = 0;
 
-	image->have = xmalloc(frames->nr * sizeof(*image->have));
+	if (frames->nr)
+		qsort(frames->frame, frames->nr, sizeof(*frames->frame), cmp_frame);
 	for (size_t i = 0; i < frames->nr; i++) {
 		const struct frame *frame = &frames->frame[i];
 		size_t got;
 
 		progress("unpacking", i + 1, frames->nr);
-		if (frame->type != KMEMDUMP_FRAME_DATA)
-			continue;
-		if (frame->length > KMEMDUMP_FRAME_MAX || frame->offset > image->size ||
-		    frame->length > image->size - frame->offset) {
+		if (!fits(image, frame)) {
 			damage(&image->nr_damaged, "a frame claims bytes outside of the image");
 			continue;
 		}
-		/* Not in place: a bad frame must not spoil what a good one put there. */
+		if (frame->offset < end) {
+			damage(&image->nr_damaged, "two frames claim the same bytes");
+			continue;
+		}
+		if (wasted > image->size + WASTE_MAX) {
+			damage(&image->nr_damaged, "too many frames are damaged");
+			break;
+		}
 		got = ZSTD_decompress(piece, frame->length, frame->next, frame->time);
 		if (ZSTD_isError(got) || got != frame->length) {
+			wasted += frame->length;
 			damage(&image->nr_damaged,
 			       "the frame of image bytes %llu to %llu is damaged",
 			       (unsigned long long)frame->offset,
 			       (unsigned long long)(frame->offset + frame->length - 1));
 			continue;
 		}
-		memcpy(image->data + frame->offset, piece, frame->length);
-		image->have[image->nr_have++] = (struct range) {
-			frame->offset, frame->offset + frame->length
-		};
+		end = frame->offset + frame->length;
+		image_add(image, frame->offset, frame->length, frame->next, frame->time);
 	}
 	free(piece);
-	settle_ranges(image);
 }
 
 /* Whether the record holds what its COMMIT says, and that fits its HEADER. */
@@ -209,58 +217,6 @@ static bool commit_holds(const struct image *image, const struct frame *commit)
 	return commit->length == image->size && commit->offset == image_total(image) &&
 	       image_have(image, 0, image->size) == commit->offset &&
 	       (commit->flags & KMEMDUMP_COMMIT_PARTIAL || commit->offset == image->size);
-}
-
-/* A file, or memory if there is none, that may be written to and is not. */
-static void *map(size_t size, int fd)
-{
-	int flags = MAP_PRIVATE | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
-
-	return mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
-}
-
-static void open_record(struct image *image, const unsigned char *data, size_t size)
-{
-	const struct frame *header = NULL, *commit = NULL;
-	struct frames frames = { 0 };
-	uint64_t top = 0;
-
-	scan(&frames, data, size);
-	for (size_t i = 0; i < frames.nr; i++) {
-		const struct frame *frame = &frames.frame[i];
-
-		if (frame->type == KMEMDUMP_FRAME_HEADER && !header)
-			header = frame;
-		else if (frame->type == KMEMDUMP_FRAME_COMMIT)
-			commit = frame;
-		else if (frame->type == KMEMDUMP_FRAME_DATA &&
-			 frame->length <= KMEMDUMP_FRAME_MAX && frame->offset < IMAGE_MAX &&
-			 frame->offset + frame->length > top)
-			top = frame->offset + frame->length;
-	}
-
-	if (!header)
-		damage(&frames.nr_damaged, "the header is damaged");
-	image->size = header ? header->length : commit ? commit->length : top;
-	image->time = header ? header->time : commit ? commit->time : 0;
-	if (!image->size || image->size > IMAGE_MAX)
-		die("%s: an image of %llu bytes is no image", image->path,
-		    (unsigned long long)image->size);
-	if (!commit)
-		image->state = RECORD_TORN;
-	else if (commit->flags & KMEMDUMP_COMMIT_PARTIAL)
-		image->state = RECORD_PARTIAL;
-	else
-		image->state = RECORD_COMPLETE;
-	image->nr_damaged = frames.nr_damaged;
-
-	image->data = map(image->size, -1);
-	if (image->data == MAP_FAILED)
-		die("out of memory for an image of %llu bytes", (unsigned long long)image->size);
-	unpack(image, &frames);
-	if (commit && !image->nr_damaged && !commit_holds(image, commit))
-		damage(&image->nr_damaged, "the record does not hold what its end mark says");
-	free(frames.frame);
 }
 
 static bool has_frame(const unsigned char *data, size_t size)
@@ -276,71 +232,44 @@ static bool has_frame(const unsigned char *data, size_t size)
 	return false;
 }
 
-/* Read a file of @size bytes into new memory. */
-static unsigned char *read_file(const char *path, int fd, size_t size)
+/* Open the record in @data, which stays as long as @image. */
+void record_open(struct image *image, const unsigned char *data, size_t size)
 {
-	unsigned char *data;
-	size_t done = 0;
-	ssize_t n = 1;
+	struct frames frames = { 0 };
+	uint64_t top = 0;
 
-	/* A dump of all memory may be larger than that of this machine. */
-	if (size > IMAGE_MAX)
-		die("%s: too large to be read in place; copy it to a disk", path);
-	data = map(size, -1);
-	if (data == MAP_FAILED)
-		die("%s: out of memory for %zu bytes", path, size);
-	for (; done < size && n > 0; done += n) {
-		n = read(fd, data + done, size - done);
-		if (n < 0)
-			die("%s: %s", path, strerror(errno));
-	}
-	if (done < size)
-		die("%s: ends after %zu of %zu bytes", path, done, size);
-	return data;
-}
-
-/* Map a file, which a writer may go on with in memory; its size. */
-size_t map_file(const char *path, unsigned char **data)
-{
-	struct stat st;
-	int fd;
-
-	/* Whoever made a folder of files must not have us wait on a pipe. */
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st))
-		die("%s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		die("%s: not a regular file", path);
-	if (!st.st_size)
-		die("%s: is empty", path);
-	*data = map(st.st_size, fd);
-	/* Files of pstore can't be mapped, and /proc/vmcore not for writing. */
-	if (*data == MAP_FAILED)
-		*data = read_file(path, fd, st.st_size);
-	close(fd);
-	return st.st_size;
-}
-
-void image_open(struct image *image, const char *path)
-{
-	unsigned char *data;
-	size_t size;
-
-	*image = (struct image) { .path = path };
-	size = map_file(path, &data);
-	if (size >= SELFMAG && !memcmp(data, ELFMAG, SELFMAG)) {
-		image->state = RECORD_ELF;
-		image->data = data;
-		image->size = size;
-		image->have = xmalloc(sizeof(*image->have));
-		image->have[0] = (struct range) { 0, size };
-		image->nr_have = 1;
-		return;
-	}
 	if (!has_frame(data, size))
-		die("%s: neither a kmemdump record nor an ELF core", path);
-	open_record(image, data, size);
-	munmap(data, size);
+		die("%s: neither a kmemdump record nor an ELF core", image->path);
+	scan(&frames, data, size);
+	for (size_t i = 0; i < frames.nr; i++) {
+		const struct frame *frame = &frames.frame[i];
+
+		if (frame->length <= KMEMDUMP_FRAME_MAX && frame->offset < IMAGE_MAX &&
+		    frame->offset + frame->length > top)
+			top = frame->offset + frame->length;
+	}
+
+	if (!frames.has_header)
+		damage(&frames.nr_damaged, "the header is damaged");
+	image->size = frames.has_header ? frames.header.length :
+		      frames.has_commit ? frames.commit.length : top;
+	image->time = frames.has_header ? frames.header.time :
+		      frames.has_commit ? frames.commit.time : 0;
+	if (!image->size || image->size > IMAGE_MAX)
+		die("%s: an image of %llu bytes is no image", image->path,
+		    (unsigned long long)image->size);
+	if (!frames.has_commit)
+		image->state = RECORD_TORN;
+	else if (frames.commit.flags & KMEMDUMP_COMMIT_PARTIAL)
+		image->state = RECORD_PARTIAL;
+	else
+		image->state = RECORD_COMPLETE;
+	image->nr_damaged = frames.nr_damaged;
+
+	take_frames(image, &frames);
+	if (frames.has_commit && !image->nr_damaged && !commit_holds(image, &frames.commit))
+		damage(&image->nr_damaged, "the record does not hold what its end mark says");
+	free(frames.frame);
 }
 
 /* A part of a record, and where the frames in it belong. */
@@ -400,68 +329,31 @@ static int cmp_part(const void *a, const void *b)
  * they belong, so they may have been cut anywhere, also inside of a frame. Only
  * one without the start of a frame has to follow the one that it continues.
  */
-void image_assemble(struct image *image, char **paths, size_t nr)
+void record_assemble(struct image *image, char **paths, size_t nr)
 {
 	struct part *parts = xmalloc(nr * sizeof(*parts));
 	unsigned char *all;
-	size_t size = 0;
+	uint64_t size = 0;
 
 	for (size_t i = 0; i < nr; i++) {
 		parts[i].path = paths[i];
 		parts[i].size = map_file(paths[i], &parts[i].data);
-		if (size > SIZE_MAX - parts[i].size)
-			die("%s: too much", paths[i]);
 		size += parts[i].size;
 		parts[i].index = i;
 		rank_part(&parts[i], i ? &parts[i - 1] : NULL);
+		/* It goes elsewhere, and twice may be too much. */
+		munmap(parts[i].data, parts[i].size);
 	}
 	qsort(parts, nr, sizeof(*parts), cmp_part);
 
-	all = xmalloc(size);
+	all = map_memory(parts[0].path, size);
 	size = 0;
 	for (size_t i = 0; i < nr; i++) {
-		memcpy(all + size, parts[i].data, parts[i].size);
+		read_file(parts[i].path, all + size, parts[i].size);
 		size += parts[i].size;
-		munmap(parts[i].data, parts[i].size);
 	}
 	*image = (struct image) { .path = parts[0].path };
-	open_record(image, all, size);
-	free(all);
+	image_keep(image, all, size);
+	record_open(image, all, size);
 	free(parts);
-}
-
-void image_close(struct image *image)
-{
-	munmap(image->data, image->size);
-	free(image->have);
-}
-
-/* How many of the @size bytes from @offset on are there, counted from the first. */
-uint64_t image_have(const struct image *image, uint64_t offset, uint64_t size)
-{
-	size_t low = 0, high = image->nr_have;
-	uint64_t left;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (image->have[mid].start <= offset)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (!low || offset >= image->have[low - 1].end)
-		return 0;
-	left = image->have[low - 1].end - offset;
-	return size < left ? size : left;
-}
-
-/* How many bytes of the image are there in all. */
-uint64_t image_total(const struct image *image)
-{
-	uint64_t total = 0;
-
-	for (size_t i = 0; i < image->nr_have; i++)
-		total += image->have[i].end - image->have[i].start;
-	return total;
 }

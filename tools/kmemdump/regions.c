@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The regions that the KMEMDUMP note lists, and how much of each is there. */
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -18,6 +19,7 @@ struct tables {
 	size_t cpu_size;
 	size_t nr_cpus;
 	uint32_t left_out;
+	uint64_t time;
 };
 
 /* Whether a table of @nr entries of @size bytes fits what is left; *@end is behind it. */
@@ -35,14 +37,15 @@ static bool take_table(uint64_t *left, const unsigned char *start, size_t size, 
 
 static bool find_tables(const struct core *core, struct tables *t)
 {
+	const size_t needed = offsetof(struct kmemdump_note, time);
 	const struct note *note = &core->regions;
+	struct kmemdump_note head = { };
 	const unsigned char *end;
-	struct kmemdump_note head;
 	uint64_t header_size, left;
 
-	if (note->size < sizeof(head))
+	if (note->size < needed)
 		return false;
-	memcpy(&head, note->desc, sizeof(head));
+	memcpy(&head, note->desc, needed);
 	if (core_u32(core, &head.version) != KMEMDUMP_VERSION)
 		return false;
 	header_size = core_u32(core, &head.header_size);
@@ -53,7 +56,11 @@ static bool find_tables(const struct core *core, struct tables *t)
 	t->cpu_size = core_u32(core, &head.cpu_size);
 	t->nr_cpus = core_u32(core, &head.nr_cpus);
 	t->left_out = core_u32(core, &head.nr_left_out);
-	if (header_size < sizeof(head) || header_size > note->size ||
+	/* Older kernels do not tell. */
+	t->time = 0;
+	if (header_size >= sizeof(head) && header_size <= note->size)
+		t->time = core_u64(core, note->desc + needed);
+	if (header_size < needed || header_size > note->size ||
 	    t->region_size < sizeof(struct kmemdump_note_region) ||
 	    t->segment_size < sizeof(struct kmemdump_note_segment) ||
 	    t->cpu_size < sizeof(struct kmemdump_note_cpu))
@@ -124,85 +131,84 @@ static bool parse_region(const struct core *core, const struct tables *t, size_t
 	return sum == region->size && (!region->percpu_size || !(sum % region->percpu_size));
 }
 
-/*
- * Go over what the dump has of @region, in pieces: into @buf if that is not
- * NULL, into @hash if that is not. Returns the number of bytes up to the first
- * that is missing, and counts all that are there in *@have.
- */
-static uint64_t walk_region(const struct core *core, const struct region *region,
-			    unsigned char *buf, XXH64_state_t *hash, uint64_t *have)
+/* Whether the memory of @region, all of which is in the dump, is as it was at the crash. */
+static enum region_checksum verify(const struct core *core, const struct tables *t,
+				   const struct region *region)
 {
-	unsigned char piece[4096];
-	uint64_t whole = 0;
-	bool gap = false;
-	struct tables t;
+	XXH64_state_t *hash = XXH64_createState();
+	unsigned char piece[16384];
+	enum region_checksum verdict;
 
-	*have = 0;
-	if (!find_tables(core, &t))
-		return 0;
-	for (uint32_t i = 0; i < region->nr_segments; i++) {
-		struct kmemdump_note_segment seg = get_segment(core, &t, region->first_segment + i);
-		uint64_t pos = 0;
-
-		while (pos < seg.size) {
-			uint64_t left = seg.size - pos, got;
-
-			got = core_read(core, seg.vaddr + pos, piece,
-					left < sizeof(piece) ? left : sizeof(piece));
-			if (!got) {
-				/* Pieces are lost as pages or more; no need to look closer. */
-				gap = true;
-				got = sizeof(piece) - (seg.vaddr + pos) % sizeof(piece);
-				pos += got < left ? got : left;
-				continue;
-			}
-			if (!gap) {
-				if (buf)
-					memcpy(buf + whole, piece, got);
-				whole += got;
-			}
-			if (hash)
-				XXH64_update(hash, piece, got);
-			*have += got;
-			pos += got;
-		}
-	}
-	return whole;
-}
-
-static void examine_region(const struct core *core, struct region *region)
-{
-	XXH64_state_t *hash;
-
-	if (region->state == REGION_GONE)
-		return;
-	hash = XXH64_createState();
 	if (!hash)
 		die("out of memory");
 	XXH64_reset(hash, 0);
-	walk_region(core, region, NULL, hash, &region->have);
+	for (uint32_t i = 0; i < region->nr_segments; i++) {
+		struct kmemdump_note_segment seg = get_segment(core, t, region->first_segment + i);
+		uint64_t n;
+
+		for (uint64_t pos = 0; pos < seg.size; pos += n) {
+			uint64_t left = seg.size - pos;
+
+			n = image_overworked(core->image) ? 0 :
+			    core_read(core, seg.vaddr + pos, piece,
+				      left < sizeof(piece) ? left : sizeof(piece));
+			if (!n) {
+				XXH64_freeState(hash);
+				return CHECKSUM_SKIPPED;
+			}
+			XXH64_update(hash, piece, n);
+		}
+	}
+	verdict = XXH64_digest(hash) == region->checksum ? CHECKSUM_GOOD : CHECKSUM_WRONG;
+	XXH64_freeState(hash);
+	return verdict;
+}
+
+static void examine_region(const struct core *core, const struct tables *t,
+			   struct region *region)
+{
+	if (region->state == REGION_GONE)
+		return;
+	for (uint32_t i = 0; i < region->nr_segments; i++) {
+		struct kmemdump_note_segment seg = get_segment(core, t, region->first_segment + i);
+
+		region->have += core_count(core, seg.vaddr, seg.size);
+	}
 	if (!region->have)
 		region->state = REGION_MISSING;
 	else if (region->have < region->size)
 		region->state = REGION_CUT;
 	else if (region->state == REGION_OK && !region->is_volatile)
-		region->verdict = XXH64_digest(hash) == region->checksum ? CHECKSUM_GOOD :
-									   CHECKSUM_WRONG;
+		region->verdict = verify(core, t, region);
 	if (region->verdict == CHECKSUM_WRONG)
 		region->state = REGION_CORRUPT;
-	XXH64_freeState(hash);
 }
 
-/* Load the list of regions; its length. */
-size_t regions_load(const struct core *core, struct region **regions)
+/* Why there is no list of regions; in words that go on where the name of the dump ends. */
+static __printf(1, 2) const char *because(const char *fmt, ...)
 {
-	uint64_t bytes = 0, segments = 0;
+	static char why[200];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(why, sizeof(why), fmt, args);
+	va_end(args);
+	return why;
+}
+
+/* Load the list of regions, which the caller frees. Returns why there is none, or NULL. */
+const char *regions_load(struct core *core, struct region **regions, size_t *nr)
+{
+	const char *why = core_find_regions(core);
+	uint64_t segments = 0;
 	struct tables t;
 
-	if (!core->regions.desc)
-		die("%s: has no list of regions", core->image->path);
+	*regions = NULL;
+	*nr = 0;
+	if (why)
+		return why;
 	if (!find_tables(core, &t) || !t.nr_regions)
-		die("%s: its list of regions is damaged or of another version", core->image->path);
+		return "its list of regions is damaged or of another version";
 
 	*regions = xmalloc(t.nr_regions * sizeof(**regions));
 	for (size_t i = 0; i < t.nr_regions; i++) {
@@ -212,16 +218,25 @@ size_t regions_load(const struct core *core, struct region **regions)
 				     offsetof(struct kmemdump_note_region, nr_segments));
 		/* Each segment has one region. */
 		if (segments > t.nr_segments || !parse_region(core, &t, i, region))
-			die("%s: entry %zu of its list of regions is damaged",
-			    core->image->path, i);
-		/* Regions may share memory, but a forged list must not keep us busy. */
-		bytes += region->size;
-		if (region->size > REGION_MAX || bytes > REGIONS_MAX)
-			die("%s: the sizes in its list of regions can't be",
-			    core->image->path);
-		examine_region(core, region);
+			return because("entry %zu of its list of regions is damaged", i);
 	}
-	return t.nr_regions;
+	for (size_t i = 0; i < t.nr_regions; i++) {
+		progress("verifying", i + 1, t.nr_regions);
+		examine_region(core, &t, &(*regions)[i]);
+	}
+	*nr = t.nr_regions;
+	return NULL;
+}
+
+/* When the machine crashed, in seconds since 1970; 0 if the dump does not tell. */
+uint64_t crash_time(const struct core *core)
+{
+	struct tables t;
+	uint64_t time;
+
+	if (find_tables(core, &t) && t.time)
+		return t.time;
+	return core_vmcoreinfo(core, "CRASHTIME", 10, &time) ? time : 0;
 }
 
 /* Load the list of CPUs; its length. */
@@ -247,12 +262,39 @@ size_t cpus_load(const struct core *core, struct cpu **cpus, uint32_t *left_out)
 	return t.nr_cpus;
 }
 
-/* Copy a region to @buf, which has room for it; how many bytes are there from the first on. */
-uint64_t region_read(const struct core *core, const struct region *region, void *buf)
+/*
+ * Hand the bytes of @region from @start to @end to @use, in pieces, up to the first that is not
+ * in the dump. Returns how many that were.
+ */
+uint64_t region_read(const struct core *core, const struct region *region, uint64_t start,
+		     uint64_t end, region_use_t *use, void *with)
 {
-	uint64_t have;
+	unsigned char piece[16384];
+	uint64_t sum = 0, done = 0;
+	struct tables t;
 
-	return walk_region(core, region, buf, NULL, &have);
+	if (!find_tables(core, &t))
+		return 0;
+	for (uint32_t i = 0; i < region->nr_segments && start + done < end; i++) {
+		struct kmemdump_note_segment seg = get_segment(core, &t, region->first_segment + i);
+
+		while (start + done < end && start + done < sum + seg.size) {
+			uint64_t pos = start + done - sum, left = seg.size - pos, n;
+
+			left = left < end - start - done ? left : end - start - done;
+			n = core_read(core, seg.vaddr + pos, piece,
+				      left < sizeof(piece) ? left : sizeof(piece));
+			if (!n)
+				return done;
+			if (image_overworked(core->image))
+				die("%s: what it says of region %s can't be", core->image->path,
+				    region->name);
+			use(piece, n, with);
+			done += n;
+		}
+		sum += seg.size;
+	}
+	return done;
 }
 
 /* Where what @cpu has of a per-CPU region starts in it. */
@@ -296,6 +338,7 @@ const char *region_checksum_name(enum region_checksum verdict)
 		[CHECKSUM_NONE]		= "none",
 		[CHECKSUM_GOOD]		= "good",
 		[CHECKSUM_WRONG]	= "wrong",
+		[CHECKSUM_SKIPPED]	= "skipped",
 	};
 
 	return names[verdict];

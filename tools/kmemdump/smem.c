@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "reader.h"
 
@@ -51,7 +50,6 @@ struct bank {
 struct ram {
 	struct bank *bank;	/* sorted by address */
 	size_t nr;
-	uint64_t copied;
 };
 
 /* A part of SMEM with items in it. */
@@ -64,7 +62,7 @@ struct partition {
 };
 
 /* What stands at @paddr, and how much of it in one piece. */
-static const unsigned char *ram_at(const struct ram *ram, uint64_t paddr, uint64_t *size)
+const unsigned char *ram_at(const struct ram *ram, uint64_t paddr, uint64_t *size)
 {
 	size_t low = 0, high = ram->nr;
 	const struct bank *bank;
@@ -87,7 +85,17 @@ static const unsigned char *ram_at(const struct ram *ram, uint64_t paddr, uint64
 	return bank->data + (paddr - bank->paddr);
 }
 
-/* Copy RAM, which may go on in the next file; how much of it there is. */
+/* How much of the @size bytes at @paddr there is; it may go on in the next file. */
+static uint64_t ram_have(const struct ram *ram, uint64_t paddr, uint64_t size)
+{
+	uint64_t done = 0, n;
+
+	while (done < size && ram_at(ram, paddr + done, &n))
+		done += n < size - done ? n : size - done;
+	return done;
+}
+
+/* Copy RAM; how much of it there is. */
 static uint64_t ram_read(const struct ram *ram, uint64_t paddr, void *buf, uint64_t size)
 {
 	uint64_t done = 0;
@@ -112,8 +120,8 @@ static int cmp_bank(const void *a, const void *b)
 	return x->paddr < y->paddr ? -1 : x->paddr > y->paddr;
 }
 
-/* Open the files of RAM, each of which is FILE@ADDRESS. */
-static void ram_open(struct ram *ram, char **args, size_t nr)
+/* Open the files of RAM, each of which is FILE@ADDRESS; @image keeps them. */
+static void ram_open(struct ram *ram, struct image *image, char **args, size_t nr)
 {
 	*ram = (struct ram) { .bank = xmalloc(nr * sizeof(*ram->bank)), .nr = nr };
 	for (size_t i = 0; i < nr; i++) {
@@ -124,6 +132,7 @@ static void ram_open(struct ram *ram, char **args, size_t nr)
 			die("%s: not a file, @ and the address it has in RAM", args[i]);
 		*at = '\0';
 		bank->size = map_file(args[i], &bank->data);
+		image_keep(image, bank->data, bank->size);
 		if (bank->size - 1 > UINT64_MAX - bank->paddr)
 			die("%s: does not fit at that address", args[i]);
 	}
@@ -132,13 +141,6 @@ static void ram_open(struct ram *ram, char **args, size_t nr)
 		if (ram->bank[i].paddr - ram->bank[i - 1].paddr < ram->bank[i - 1].size)
 			die("two files claim to be RAM at 0x%llx",
 			    (unsigned long long)ram->bank[i].paddr);
-}
-
-static void ram_close(struct ram *ram)
-{
-	for (size_t i = 0; i < ram->nr; i++)
-		munmap(ram->bank[i].data, ram->bank[i].size);
-	free(ram->bank);
 }
 
 /* The size of SMEM, whose last page has the partition table. */
@@ -274,12 +276,11 @@ static uint32_t find_table(struct minidump *md, const struct ram *ram, uint64_t 
 	return count;
 }
 
-static void add_region(struct minidump *md, struct ram *ram, const unsigned char *entry)
+static void add_region(struct minidump *md, const unsigned char *entry)
 {
 	uint64_t paddr = le64_at(entry + REGION_ADDRESS), size = le64_at(entry + REGION_BYTES);
 	char name[REGION_NAME_LEN + 1];
 	struct piece *piece;
-	uint64_t have;
 
 	copy_name(name, (const char *)entry, sizeof(name));
 	if (le32_at(entry + REGION_VALID) != TAG_VALID) {
@@ -289,15 +290,7 @@ static void add_region(struct minidump *md, struct ram *ram, const unsigned char
 	piece = minidump_add(md, name);
 	piece->paddr = paddr;
 	piece->size = size;
-	piece->data = ram_at(ram, paddr, &have);
-	piece->have = size < have ? size : have;
-	/* Where one file of RAM ends, another may go on; not to be copied without end. */
-	if (piece->have && piece->have < size && size <= IMAGE_MAX - ram->copied) {
-		piece->copy = xmalloc(size);
-		piece->have = ram_read(ram, paddr, piece->copy, size);
-		piece->data = piece->copy;
-		ram->copied += size;
-	}
+	piece->have = ram_have(md->ram, paddr, size);
 	if (piece->have < size)
 		minidump_complain(md, "the files of RAM have %llu of %llu bytes of region %s",
 				  (unsigned long long)piece->have, (unsigned long long)size, name);
@@ -314,7 +307,9 @@ void smem_open(struct image *image, char **files, size_t nr_files, uint64_t smem
 	struct ram ram;
 	uint32_t count;
 
-	ram_open(&ram, files, nr_files);
+	*image = (struct image) { 0 };
+	ram_open(&ram, image, files, nr_files);
+	md.ram = &ram;
 	count = find_table(&md, &ram, smem, subsystem, &base);
 	table = xmalloc(count * REGION_SIZE);
 	got = ram_read(&ram, base, table, count * REGION_SIZE) / REGION_SIZE;
@@ -325,8 +320,8 @@ void smem_open(struct image *image, char **files, size_t nr_files, uint64_t smem
 		minidump_complain(&md, "the files of RAM have %llu of the %u regions in the table",
 				  (unsigned long long)got, count);
 	for (uint32_t i = 0; i < got; i++)
-		add_region(&md, &ram, table + i * REGION_SIZE);
+		add_region(&md, table + i * REGION_SIZE);
 	free(table);
 	minidump_join(&md, image);
-	ram_close(&ram);
+	free(ram.bank);
 }

@@ -3,6 +3,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +12,15 @@
 
 #include "reader.h"
 
+/* What is in a message may be the name of a file that someone else has chosen. */
 static void message(const char *fmt, va_list args)
 {
+	char text[PATH_MAX + 256];
+
+	vsnprintf(text, sizeof(text), fmt, args);
 	fflush(stdout);
 	fputs("kmemdump: ", stderr);
-	vfprintf(stderr, fmt, args);
+	put_escaped(stderr, text, strlen(text));
 	fputc('\n', stderr);
 }
 
@@ -38,13 +43,34 @@ void warn(const char *fmt, ...)
 	va_end(args);
 }
 
-void *xmalloc(size_t size)
+/* On a host of 32 bits, a size in a dump may be more than there are addresses. */
+static size_t memory_size(uint64_t nr, size_t size)
 {
-	void *p = malloc(size ? size : 1);
+	if (nr > SIZE_MAX / size)
+		die("out of memory for %llu times %zu bytes", (unsigned long long)nr, size);
+	return nr ? nr * size : 1;
+}
 
+static void *check(void *p, size_t size)
+{
 	if (!p)
 		die("out of memory for %zu bytes", size);
 	return p;
+}
+
+void *xmalloc(uint64_t size)
+{
+	size_t bytes = memory_size(size, 1);
+
+	return check(malloc(bytes), bytes);
+}
+
+/* Make @p an array of @nr elements of @size bytes. */
+void *xrealloc(void *p, uint64_t nr, size_t size)
+{
+	size_t bytes = memory_size(nr, size);
+
+	return check(realloc(p, bytes), bytes);
 }
 
 uint16_t le16_at(const void *p)

@@ -14,8 +14,11 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from harness import host
+from harness.elfcore import ElfCore
+from harness.full_dump import BASE, SIZE as RAM_SIZE, FullDump
 from harness.host import xxh64
 from harness.lab import STORED_RECORD, expect
+from harness.record import elf_core, note, region_list
 from harness.tamper import changed, flipped, packed, replaced
 
 TEXT = b"CRITICAL_STATE: User_ID=1234"
@@ -60,8 +63,9 @@ def _run(lab, data, verbs=VERBS):
     file.write_bytes(data)
     answers = {}
     for verb, *args in verbs:
-        proc = subprocess.run([str(lab.sanitized_reader), verb, str(file), *args],
-                              capture_output=True, timeout=60)
+        args = [*args, str(file)] if "--json" in args else [str(file), *args]
+        proc = subprocess.run([str(lab.sanitized_reader), verb, *args], capture_output=True,
+                              timeout=60)
         answer = answers[verb] = Answer(proc.returncode, proc.stderr, proc.stdout)
         expect(answer.code in (0, 1, 2) and b"Sanitizer" not in answer.err
                and b"runtime error" not in answer.err, f"an answer of '{verb}'", str(answer))
@@ -334,7 +338,10 @@ def _forgeries():
         "a frame left out": (data[:pieces[3][0]] + data[pieces[4][1]:], 1, mark),
         "a bad frame twice": (data[:commit] + data[pieces[3][0]:pieces[3][1]]
                               + bytes(pieces[4][1] - pieces[4][0]) + data[commit:], 1,
-                              b"is damaged"),
+                              b"two frames claim the same bytes"),
+        "a good frame behind a bad one": (data[:commit] + data[slice(*pieces[3])]
+                                          + data[slice(*pieces[4])] + data[commit:], 1,
+                                          b"two frames claim the same bytes"),
         "a frame of another version": (_forge(data, commit, "version", 2), 1, b"torn record"),
         "a frame of fewer bytes than it claims": (_short(data, pieces), 1, b"is damaged"),
     }
@@ -369,20 +376,25 @@ FIRST_SEGMENT, NR_SEGMENTS, SIZE = (140, "<I"), (144, "<I"), (160, "<Q")
 
 def test_forged_entries(lab):
     """An entry of the list whose segments are not in the table of segments, or do not have the size
-    of the region, is refused: what is read of it would not fit its place."""
+    of the region, is refused: what is read of it would not fit its place. The log is not in need of
+    the list."""
     elf = _elf(lab)
     note = elf.index(b"KMEMDUMP\0") + 12
     _, header, row, _, _, segments = struct.unpack_from("<6I", elf, note)
     entry = note + header + row
     [size] = struct.unpack_from("<Q", elf, entry + SIZE[0])
+    log = _run(lab, elf, LOG)["log"].out
     for (at, layout), value in ((FIRST_SEGMENT, segments), (FIRST_SEGMENT, segments + 1),
                                 (FIRST_SEGMENT, 2**32 - 1), (NR_SEGMENTS, 0),
                                 (NR_SEGMENTS, segments + 1), (NR_SEGMENTS, 2**32 - 1),
                                 (SIZE, size - 1), (SIZE, size + 1), (SIZE, 0)):
         answers = _run(lab, packed(elf, entry + at, layout, value))
+        reason = b"entry 1 of its list of regions is damaged"
+        expect(all(reason in answer.err for answer in answers.values()), "a reason",
+               "\n".join(map(str, answers.values())))
+        got = answers.pop("log")
+        expect(got.code == 1 and got.out == log, "the whole log", str(got))
         _expect_codes(answers, 2, f"{value} at byte {at} of an entry")
-        expect(b"entry 1 of its list of regions is damaged" in answers["check"].err, "a reason",
-               str(answers["check"]))
 
 
 def _pieces(lab, elf, name):
@@ -424,7 +436,7 @@ def test_log_of_bad_records(lab):
 # The region that is damaged -> how log ends then, with what JUNK has in it.
 JUNK = (bytes(88), b"\xff" * 88, b"\x01" * 88)
 ENDS = {"log_descs": (1, 1, 1), "log_infos": (1, 1, 1), "log_text": (1, 1, 1),
-        "log_ring": (1, 2, 2), "log_prb": (2, 2, 2)}
+        "log_ring": (2, 2, 2), "log_prb": (2, 2, 2)}
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -436,3 +448,58 @@ def test_log_ring_damaged(lab, name):
         log = _run(lab, changed(elf, at, junk), LOG)["log"]
         reason = b"the head of the log is" if code == 2 else f"region {name} is corrupt".encode()
         expect(log.code == code and reason in log.err, f"damage of {name} to be noticed", str(log))
+
+
+def test_log_in_no_region(lab):
+    """The log is found by the headers of a dump of all memory, whose own list of regions is good and
+    has nothing of it."""
+    core, made = ElfCore(_elf(lab)), FullDump()
+    loads = [(0, BASE, made.elf[-RAM_SIZE:])] + core.loads
+    [info] = [desc for name, _, desc in core.notes if name == "VMCOREINFO"]
+    info, found = re.subn(rb"(?m)^KMEMDUMP_INDEX=.*$", b"KMEMDUMP_INDEX=%x" % BASE, info)
+    expect(found == 1, "the place of a list")
+    notes = note("VMCOREINFO", 0, info)
+    where, data = [], b""
+    for vaddr, paddr, content in loads:
+        where.append((vaddr, paddr, len(content), len(data)))
+        data += content
+    file = lab.dumps / "full"
+    file.write_bytes(elf_core(where, notes, data))
+    names = {region["name"] for region in json.loads(lab.reader("list", "--json", file))["regions"]}
+    expect(names == set(made.regions), "the regions of the list", str(names))
+    expect(lab.reader("log", file) == lab.reader("log", STORED_RECORD), "the whole log")
+
+
+HIGH, PAGE = 0xffff888000000000, 4096
+
+
+def _per_cpu_core():
+    """A core with a per-CPU region; the part of CPU 0 is not in it. The list has no checksum."""
+    notes = region_list([("counters", 0, 2, 2 * PAGE, PAGE)],
+                        [(HIGH, PAGE, 0), (HIGH + 2 * PAGE, PAGE, 1)])
+    return elf_core([(HIGH + 2 * PAGE, 0, PAGE, 0)], notes, b"of CPU 1".ljust(PAGE, b"\0"))
+
+
+def test_part_of_a_cpu(lab):
+    """One CPU's part is shown though that of another is missing."""
+    file = lab.dumps / "per-cpu"
+    file.write_bytes(_per_cpu_core())
+    expect("region counters: cut, 4096 of 8192 bytes" in lab.reader("check", file, status=1),
+           "the part of CPU 0 to be missing")
+    expect(lab.reader("show", file, "counters@1") == "of CPU 1\n", "what CPU 1 has")
+    expect("has nothing of region counters@0" in
+           lab.reader("show", file, "counters@0", status=2), "nothing of CPU 0")
+    expect("has nothing of region counters" in lab.reader("show", file, "counters", status=2),
+           "nothing that goes on from the start")
+
+
+def test_exit_code_of_list(lab):
+    """list ends as check does, whatever it prints."""
+    data = _record()
+    pieces = _frames(data)
+    for bad in (data[:pieces[-1][0]], changed(data, pieces[3][0] + 8, bytes(40)), data):
+        answers = _run(lab, bad, (["check"], ["list"]))
+        as_json = _run(lab, bad, (["list", "--json"],))["list"]
+        good = json.loads(as_json.out)["good"]
+        expect(answers["list"].code == answers["check"].code == as_json.code == (0 if good else 1),
+               "one exit code", "\n".join(map(str, (*answers.values(), as_json))))

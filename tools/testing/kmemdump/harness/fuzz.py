@@ -107,8 +107,10 @@ def fuzz(name, *limits, corpus=None, seed=1):
         for i, data in enumerate((TARGETS | FAULT)[name]()):
             (corpus / f"seed-{i}").write_bytes(data)
         folders = [corpus] + ([FOUND / name] if (FOUND / name).exists() else [])
+        # libFuzzer takes the most memory that its process ever had, and a process starts with that of
+        # the one which it was forked from; ours looks at the RAM of guests.
         step(f"fuzzing {name}, {' '.join(limits)}",
-             [str(program), f"-seed={seed}", *limits, "-timeout=60",
+             ["sh", "-c", '"$@"; exit $?', "sh", str(program), f"-seed={seed}", *limits, "-timeout=60",
               "-rss_limit_mb=2048", "-detect_leaks=0", "-print_final_stats=1",
               "-use_value_profile=1", f"-artifact_prefix={crashes}/", *map(str, folders)],
              str(log),

@@ -240,7 +240,7 @@ TESTING_PACKAGES = ("crash gdb-multiarch makedumpfile python3-drgn "
                     "qemu-system-arm qemu-system-ppc qemu-system-x86")
 
 
-def _unpacked(name, title, *options):
+def _unpacked(name, title, *options, suite="forky"):
     """A folder with Debian packages, made again when the options have changed."""
     root = CACHE / name
     stamp = CACHE / f"{name}.stamp"
@@ -248,7 +248,7 @@ def _unpacked(name, title, *options):
     def make():
         shutil.rmtree(root, ignore_errors=True)
         step(title, ["mmdebstrap", "--aptopt=Acquire::Check-Valid-Until \"false\"", *options,
-                     "forky", str(root)], name)
+                     suite, str(root)], name)
 
     with lock(name):
         if not root.exists() or not stamp.exists() or stamp.read_text() != str(options):
@@ -300,14 +300,19 @@ def busybox(architecture):
 
 
 def static_libraries(architecture, cross):
-    """What to tell a compiler so that it builds the reader for guests, where there are no
-    libraries: (flags, linker's flags)."""
+    """What to tell a compiler so that it builds the reader where there are no libraries for it,
+    as in guests: (flags, linker's flags)."""
     if architecture == "amd64":
         return "", "-static"
+    options, suite = [], "forky"
+    if architecture == "i386":
+        # The linker that Debian 12 has for it makes a mess of a newer C library. What these
+        # programs read is made by the tests, so they need no security updates.
+        options, suite = ['--setup-hook=sed -i /security/d "$1/etc/apt/sources.list"'], "bookworm"
     root = _unpacked(f"libraries-{architecture}", f"getting libraries for {architecture}",
-                     "--variant=extract", f"--architectures={architecture}",
-                     "--include=libc6-dev,libelf-dev,libxxhash-dev,libzstd-dev")
-    triple = cross.rstrip("-")
+                     "--variant=extract", f"--architectures={architecture}", *options,
+                     "--include=libc6-dev,libelf-dev,libxxhash-dev,libzstd-dev", suite=suite)
+    triple = "i386-linux-gnu" if architecture == "i386" else cross.rstrip("-")
     include, lib = root / "usr/include", root / "usr/lib" / triple
     # All of them: the C library of the cross compiler may be older than what these need.
     return f"-isystem {include} -isystem {include / triple}", f"-static -B{lib} -L{lib}"

@@ -188,8 +188,18 @@ class Kernel:
 
 def guest_reader(board):
     """Build the kmemdump program for guests of a @board; its path."""
-    cflags, ldflags = host.static_libraries(board.debian, board.cross)
-    return _reader(f"reader-{board.debian}", f"CC={board.cross}gcc", f"CFLAGS=-O2 {cflags}",
+    return _static_reader(board.debian, board.cross)
+
+
+def reader_of_32_bits():
+    """Build the kmemdump program for a host of 32 bits; its path."""
+    host.install(["gcc-i686-linux-gnu", "libc6-dev-i386-cross"])
+    return _static_reader("i386", "i686-linux-gnu-")
+
+
+def _static_reader(debian, cross):
+    cflags, ldflags = host.static_libraries(debian, cross)
+    return _reader(f"reader-{debian}", f"CC={cross}gcc", f"CFLAGS=-O2 {cflags}",
                    f"LDFLAGS={ldflags}", "LIBS=-lelf -lzstd -lxxhash -lz")
 
 

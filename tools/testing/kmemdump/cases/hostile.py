@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Small files that claim much. Whoever boots after a crash reads them as root, early: so the reader
+may take no more memory than 256 MiB besides the file, and no more time than it takes to read all of
+it some times."""
+
+import resource
+import shutil
+import struct
+import subprocess
+
+import pytest
+
+from harness import host, kernel
+from harness.full_dump import BASE, SIZE, FullDump
+from harness.lab import STORED_RECORD, expect
+from harness.record import (FRAME_MAX, elf_core, frame, note, packed, piece, record,
+                            region_list)
+
+MEMORY = 256 << 20
+# Each of these took minutes when nothing was bounded, and takes a second or two now: many times
+# what the slowest machine needs.
+SECONDS = 60
+VERBS = (["list"], ["check"], ["log"], ["show", "x"])
+
+
+def _limit(size):
+    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY,) * 2)
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+
+
+def _run(lab, file, *args):
+    """What the reader says, within the limits."""
+    proc = subprocess.run([lab.reader_path, *map(str, args)], capture_output=True, errors="replace",
+                          preexec_fn=lambda: _limit(file.stat().st_size))
+    text = proc.stderr + proc.stdout
+    expect(proc.returncode in (0, 1, 2), f"an answer of {args}, within the limits",
+           f"{proc.returncode}: {text[-2000:]}")
+    expect("out of memory" not in text and "allocate" not in text, f"memory for {args}",
+           text[-2000:])
+    return proc.returncode, text
+
+
+HIGH = 0xffff888000000000
+
+
+def _shared_tree():
+    """A tree of far pages, three levels of 1024 slots that all lead to one node: 10^9 pages."""
+    made = FullDump()
+    elf = bytearray(made.elf)
+    ram, nodes = len(elf) - SIZE, -(-made.used // 16) * 16
+    struct.pack_into("<H", elf, ram + 70, 10)
+    for level in range(3):
+        at = nodes + level * 8224
+        # The last has values, the others lead to the next.
+        to = BASE + at + 8224 + made.linear + 2 if level < 2 else 3
+        elf[ram + at:ram + at + 16] = bytes([20 - 10 * level]).ljust(16, b"\0")
+        elf[ram + at + 16:ram + at + 16 + 8192] = struct.pack("<Q", to) * 1024
+    struct.pack_into("<Q", elf, ram + 0x808, BASE + nodes + made.linear + 2)
+    return bytes(elf)
+
+
+def _shared_entry():
+    """50,000 loads of a byte each; an entry of all of these bytes that 10^6 slots lead to."""
+    made = FullDump()
+    ram = bytearray(made.elf[-SIZE:])
+    nodes, size = -(-made.used // 16) * 16, 50_000
+    struct.pack_into("<H", ram, 70, 10)
+    entry = nodes + 2 * 8224
+    struct.pack_into("<IBB", ram, entry, 7, 2, 0)
+    struct.pack_into("<IIII", ram, entry + 16, 0, 1, 0, 1)
+    struct.pack_into("<QQQ", ram, entry + 32, HIGH, BASE + SIZE, size)
+    for level, to in enumerate((nodes + 8224 + 2, entry)):
+        at = nodes + level * 8224
+        ram[at:at + 16] = bytes([10 - 10 * level]).ljust(16, b"\0")
+        ram[at + 16:at + 16 + 8192] = struct.pack("<Q", BASE + to + made.linear) * 1024
+    struct.pack_into("<QQ", ram, 0x800, BASE + nodes + made.linear + 2, 0)
+    info = b"OSRELEASE=0\nKMEMDUMP_INDEX=%x\n" % BASE
+    loads = [(0, BASE, SIZE, 0)] + [(0, BASE + SIZE + i, 1, i) for i in range(size)]
+    return elf_core(loads, note("VMCOREINFO", 0, info), bytes(ram))
+
+
+def _shared_loads():
+    """20,000 loads of a byte each, and 20,000 regions that each have all of them."""
+    many = 20_000
+    loads = [(HIGH + i, i, 1, i) for i in range(many)]
+    rows = [("x" if not i else f"region-{i}", i, 1, many) for i in range(many)]
+    return elf_core(loads, region_list(rows, [(HIGH, many)] * many), bytes(many))
+
+
+def _zeros():
+    """8192 frames of zeros: 680 KB that are a core of 1 GiB."""
+    size = 8192 * FRAME_MAX
+    head = elf_core([(HIGH, 0, size - FRAME_MAX, 0)],
+                region_list([("x", 0, 1, size - FRAME_MAX)], [(HIGH, size - FRAME_MAX)]))
+    body = packed(bytes(FRAME_MAX))
+    pieces = piece(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
+    return record(size, pieces + b"".join(piece(at, FRAME_MAX, body)
+                                          for at in range(FRAME_MAX, size, FRAME_MAX)))
+
+
+def _same_place(good=True):
+    """50,000 frames of the same 128 KiB; none of them is @good but the first."""
+    head = elf_core([(HIGH, 0, 4096, 0)], region_list([("x", 0, 1, 4096)], [(HIGH, 4096)]))
+    body = packed(bytes(FRAME_MAX))
+    if not good:
+        # Its checksum is at the end.
+        body = body[:-1] + bytes([body[-1] ^ 1])
+    pieces = piece(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
+    return record(2 * FRAME_MAX, pieces + piece(FRAME_MAX, FRAME_MAX, body) * 50_000)
+
+
+def _large_note():
+    """A list of regions of 1 GiB, all zeros."""
+    size = 1 << 30
+    head = elf_core([], b"")
+    head = head[:64] + struct.pack("<IIQQQQQQ", 4, 0, 120, 0, 0, size - 120, size - 120, 4)
+    head += struct.pack("<III", 9, size - 200, 0x4b4d4431) + b"KMEMDUMP\0\0\0\0"
+    head += struct.pack("<10I", 1, 40, 176, 1 << 24, 32, 0, 16, 0, 0, 0)
+    body = packed(bytes(FRAME_MAX))
+    pieces = piece(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
+    return record(size, pieces + b"".join(piece(at, FRAME_MAX, body)
+                                          for at in range(FRAME_MAX, size, FRAME_MAX)))
+
+
+def _as_record(image, size):
+    """A record of @image, with zeros behind it up to @size."""
+    zeros = packed(bytes(FRAME_MAX))
+    pieces = []
+    for at in range(0, size, FRAME_MAX):
+        data = image[at:at + FRAME_MAX].ljust(FRAME_MAX, b"\0") if at < len(image) else b""
+        pieces.append(piece(at, FRAME_MAX, packed(data) if any(data) else zeros))
+    return record(size, b"".join(pieces))
+
+
+# As many frames apart, and so many of them, that no cache of a sensible size holds them all.
+APART, FRAMES = 64, 8
+
+
+def _in_turns(start, nr, size):
+    """@nr loads of @size bytes each, one after the other in virtual memory from @start on, and by
+    turns in FRAMES frames that are far from each other: offsets in an image."""
+    return [(start + i * size, (1 + i % FRAMES * APART) * FRAME_MAX + i // FRAMES * size % FRAME_MAX)
+            for i in range(nr)]
+
+
+def _log_in_turns():
+    """A log of which each record is in a frame far from that of the one before."""
+    keys = {"SYMBOL(prb)": "ffff888000000000", "SIZE(atomic_long_t)": 8,
+            "SIZE(printk_ringbuffer)": 88, "OFFSET(printk_ringbuffer.desc_ring)": 16,
+            "OFFSET(printk_ringbuffer.text_data_ring)": 64, "OFFSET(prb_desc_ring.count_bits)": 0,
+            "OFFSET(prb_desc_ring.descs)": 8, "OFFSET(prb_desc_ring.infos)": 16,
+            "OFFSET(prb_desc_ring.head_id)": 24, "OFFSET(prb_desc_ring.tail_id)": 32,
+            "SIZE(prb_desc)": 64, "OFFSET(prb_desc.state_var)": 0,
+            "OFFSET(prb_desc.text_blk_lpos)": 8, "OFFSET(prb_data_blk_lpos.begin)": 0,
+            "OFFSET(prb_data_blk_lpos.next)": 8, "SIZE(printk_info)": 64,
+            "OFFSET(printk_info.ts_nsec)": 8, "OFFSET(printk_info.text_len)": 16,
+            "OFFSET(prb_data_ring.size_bits)": 0, "OFFSET(prb_data_ring.data)": 8}
+    bits, descs, infos = 14, HIGH + (1 << 32), HIGH + (2 << 32)
+    loads = [(HIGH, 0)] + _in_turns(descs, 1 << bits, 64) + _in_turns(infos, 1 << bits, 64)
+    notes = note("VMCOREINFO", 0, "".join(f"{key}={value}\n" for key, value in keys.items()).encode())
+    notes += region_list([("x", 0, 1, 64)], [(HIGH, 64)])
+    at = 64 + 56 * (len(loads) + 1) + len(notes)
+    # The pointer to it, and what leads to the rings.
+    head = struct.pack("<Q16xIIQQQQ8xIIQ8x", HIGH + 8, bits, 0, descs, infos, (1 << bits) - 1, 0, 16,
+                       0, HIGH)
+    size = (1 + FRAMES * APART) * FRAME_MAX
+    # The frames of the records are behind the headers.
+    behind = -(-(at + len(head)) // FRAME_MAX) * FRAME_MAX
+    core = elf_core([(HIGH, 0, len(head), 0)]
+                    + [(vaddr, 0, 64, behind - at + offset) for vaddr, offset in loads[1:]],
+                    notes, head)
+    return _as_record(core, behind + size)
+
+
+def _tree_in_turns():
+    """A tree of nodes with two slots, both of which lead to the same node of the next level, in a
+    frame far from that of the level before."""
+    made = FullDump()
+    ram = bytearray(made.elf[-SIZE:])
+    struct.pack_into("<H", ram, 70, 1)
+    info = b"OSRELEASE=0\nKMEMDUMP_INDEX=%x\n" % BASE
+    notes = note("VMCOREINFO", 0, info)
+    start = 64 + 56 * 3 + len(notes)
+    size = 8192 * FRAME_MAX
+    second = BASE + (1 << 32)
+    image = bytearray(size // 8)
+    places = [(1 + level % FRAMES * APART) * FRAME_MAX + 4096 * level for level in range(32)]
+    for level, at in enumerate(places):
+        to = second + places[level + 1] - FRAME_MAX + made.linear + 2 if level < 31 else 3
+        image[at:at + 16] = bytes([31 - level]).ljust(16, b"\0")
+        image[at + 16:at + 32] = struct.pack("<Q", to) * 2
+    struct.pack_into("<Q", ram, 0x808, second + places[0] - FRAME_MAX + made.linear + 2)
+    core = elf_core([(0, BASE, SIZE, 0), (0, second, size - FRAME_MAX, FRAME_MAX - start)], notes,
+                    bytes(ram))
+    image[:len(core)] = core
+    return _as_record(bytes(image), size)
+
+
+def _large_list():
+    """As many regions as a list may have, and segments, of an entry that they share."""
+    made = FullDump()
+    ram = bytearray(made.elf[-SIZE:])
+    nodes = -(-made.used // 16) * 16
+    struct.pack_into("<H", ram, 70, 10)
+    entry = nodes + 2 * 8224
+    struct.pack_into("<IBB", ram, entry, 7, 2, 0)
+    struct.pack_into("<IIII", ram, entry + 16, 0, 2, 0, 2)
+    struct.pack_into("<6Q", ram, entry + 32, HIGH, BASE, 8, HIGH + 8, BASE + 8, 8)
+    for level, (to, slots) in enumerate(((nodes + 8224 + 2, 127), (entry, 1024))):
+        at = nodes + level * 8224
+        ram[at:at + 16] = bytes([10 - 10 * level]).ljust(16, b"\0")
+        ram[at + 16:at + 16 + 8 * slots] = struct.pack("<Q", BASE + to + made.linear) * slots
+    struct.pack_into("<QQ", ram, 0x800, BASE + nodes + made.linear + 2, 0)
+    info = b"OSRELEASE=0\nKMEMDUMP_INDEX=%x\n" % BASE
+    # Notes as large as they may be.
+    notes = note("VMCOREINFO", 0, info) + note("x", 1, bytes(23 << 20))
+    core = elf_core([(0, BASE, SIZE, 0)], notes, bytes(ram))
+    return _as_record(core, -(-len(core) // FRAME_MAX) * FRAME_MAX)
+
+
+def _other_order():
+    """In the other byte order: as many headers as there may be, and notes in all of them."""
+    size, nr = 24 << 20, 440_000
+    head = bytearray(size)
+    head[:16] = b"\x7fELF\2\2\1".ljust(16, b"\0")
+    struct.pack_into(">HHIQQQIHHHHHH", head, 16, 4, 62, 1, 0, 128, 64, 0, 64, 56, 0xffff, 64, 1, 0)
+    struct.pack_into(">I", head, 64 + 44, nr)
+    struct.pack_into(">IIQQQQQQ", head, 128, 4, 0, 0, 0, 0, size, size, 4)
+    for i in range(1, nr):
+        struct.pack_into(">IIQQQQQQ", head, 128 + 56 * i, 1, 0, 0, i, i, 1, 1, 1)
+    return _as_record(bytes(head), size)
+
+
+# What it is -> (how it is made, how check ends, what it says).
+KINDS = {
+    "shared tree": (_shared_tree, 2, "parts of it are in it twice"),
+    "shared entry": (_shared_entry, 2, "too many pieces"),
+    "shared loads": (_shared_loads, 1, "these regions share more memory than they can"),
+    "zeros": (_zeros, 1, "region x: corrupt"),
+    "same place": (_same_place, 1, "two frames claim the same bytes"),
+    "same bad place": (lambda: _same_place(good=False), 1, "damaged places: 5"),
+    "large note": (_large_note, 2, "the notes are cut short"),
+    "log in turns": (_log_in_turns, 1, "region x: corrupt"),
+    "tree in turns": (_tree_in_turns, 2, "needed again and again that it can't be sound"),
+    "large list": (_large_list, 0, "regions: 130048 of 130048 whole"),
+    "other order": (_other_order, 2, "has no list of regions"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bounded(lab, kind):
+    """Every verb ends within the limits, and check says what is wrong; collect saves it, as it was
+    if it can make no core of all of it, and releases it, as nothing may be lost."""
+    host.install(["zstd"])
+    make, code, reason = KINDS[kind]
+    file = lab.dumps / "hostile"
+    file.write_bytes(make())
+    for verb, *args in VERBS:
+        status, text = _run(lab, file, verb, file, *args)
+        if verb == "check":
+            expect(status == code and reason in text, f"{code}: {reason}",
+                   f"{status}: {text[-2000:]}")
+    root = lab.dumps / "root"
+    shutil.rmtree(root, ignore_errors=True)
+    waiting = root / "sys/fs/pstore/kmemdump-x-0"
+    waiting.parent.mkdir(parents=True)
+    waiting.write_bytes(file.read_bytes())
+    _, text = _run(lab, file, "collect", "--root", root)
+    expect("saved in" in text and not waiting.exists(), "it saved and released", text)
+    saved = {path.name: path for path in root.glob("var/crash/*/*")}
+    used = sum(path.stat().st_blocks * 512 for path in saved.values())
+    expect(saved and used < 3 * file.stat().st_size + (32 << 20), "little room taken on disk",
+           f"{used} bytes")
+    raw, core = saved.get(waiting.name), saved.get("vmcore")
+    if raw:
+        expect(raw.read_bytes() == file.read_bytes(), "it as it was")
+    else:
+        status, text = _run(lab, core, "check", core)
+        expect(status == code, "a core that is no better", text[-2000:])
+    shutil.rmtree(root)
+
+
+def _seconds(*args):
+    """What a command uses of a CPU."""
+    def used():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    start = used()
+    subprocess.run(list(map(str, args)), capture_output=True, check=False)
+    return used() - start
+
+
+def test_same_place(lab):
+    """Frames of one place are not all unpacked, good or not: these would be 6 GB."""
+    host.install(["zstd"])
+    good, bad = lab.dumps / "good", lab.dumps / "bad"
+    good.write_bytes(_same_place())
+    bad.write_bytes(_same_place(good=False))
+    all_of_it = _seconds("zstd", "-tq", good)
+    for file in good, bad:
+        ours = _seconds(lab.reader_path, "check", file)
+        expect(ours < all_of_it / 4, f"a fourth of the time to unpack them all, {file.name}",
+               f"{ours} of {all_of_it} s")
+
+
+def test_large_region(lab):
+    """What a region of 1 GiB holds is shown as it is read, not when all of it is in memory."""
+    host.install(["zstd"])
+    file = lab.dumps / "hostile"
+    file.write_bytes(_zeros())
+    proc = subprocess.Popen([lab.reader_path, "show", "-r", file, "x"], stdout=subprocess.PIPE,
+                            preexec_fn=lambda: _limit(file.stat().st_size))
+    size, zeros = 0, bytes(1 << 20)
+    while data := proc.stdout.read(len(zeros)):
+        expect(data == zeros[:len(data)], "zeros")
+        size += len(data)
+    # The checksum that it claims is wrong.
+    expect(proc.wait() == 1 and size == 8191 * FRAME_MAX, "all of it", f"{size} bytes")
+
+
+def test_log_in_turns(lab):
+    """Reading a log that has each record in another frame ends when it has cost too much."""
+    host.install(["zstd"])
+    file = lab.dumps / "hostile"
+    file.write_bytes(_log_in_turns())
+    status, text = _run(lab, file, "log", file)
+    expect(status == 1 and "needed again and again that it can't be sound" in text, "an end", text[-2000:])
+
+
+def test_large_parts(lab):
+    """A record in several large files is put together without a second copy of them."""
+    host.install(["zstd"])
+    size = 300 << 20
+    whole = STORED_RECORD.read_bytes()
+    parts = [lab.dumps / "part-0", lab.dumps / "part-1"]
+    for part, data in zip(parts, (whole[:20000], whole[20000:])):
+        with part.open("wb") as out:
+            out.write(data)
+    # What is behind the end of the record is none of it.
+    with parts[1].open("r+b") as out:
+        out.truncate(2 * size)
+    proc = subprocess.run([lab.reader_path, "assemble", lab.dumps / "core", *parts],
+                          capture_output=True, text=True,
+                          preexec_fn=lambda: _limit(2 * size))
+    expect(proc.returncode == 0, "a core", proc.stderr)
+    expect((lab.dumps / "core").read_bytes() == lab.elf(STORED_RECORD).read_bytes(), "all of it")
+
+
+def _reader32(lab, *args):
+    """The same as lab.reader(), of a host of 32 bits."""
+    host.install(["qemu-user-static"])
+    proc = subprocess.run(["qemu-i386-static", kernel.reader_of_32_bits(), *map(str, args)],
+                          capture_output=True, text=True, errors="replace", timeout=300)
+    return proc.returncode, proc.stderr + proc.stdout
+
+
+def test_host_of_32_bits(lab):
+    """On a host where no size of 2^32 has room in a pointer, a good record reads as it does
+    elsewhere; what is too large there is refused, or cut, and nothing else is overwritten."""
+    host.install(["zstd"])
+    for args in (["list"], ["check"], ["log"], ["show", "my_critical_data"]):
+        verb, *rest = args
+        expect(_reader32(lab, verb, STORED_RECORD, *rest) ==
+               (0, lab.reader(verb, STORED_RECORD, *rest)), f"the same answer to {args}")
+
+    # A region of 4 GiB, of which two pages are there.
+    file = lab.dumps / "region"
+    file.write_bytes(elf_core([(HIGH, 0, 8192, 0)], region_list([("x", 0, 1, 1 << 32)],
+                                                                [(HIGH, 1 << 32)]),
+                              b"Y" * 8192))
+    expect("region x: cut, 8192 of 4294967296 bytes" in _reader32(lab, "check", file)[1], "a cut")
+    code, text = _reader32(lab, "show", file, "x")
+    expect(code == 1 and "region x is cut" in text and "Y" * 8192 + "\n" in text,
+           "what is there of it", text[-1000:])
+
+    # An image of 4 GiB of which the first and the last frame are there.
+    size = 1 << 32
+    notes = region_list([("x", 0, 1, 4096)], [(HIGH, 4096)])
+    head = elf_core([(HIGH, 0, 4096, 0)], notes)
+    head = elf_core([(HIGH, 0, 4096, size - 4096 - len(head))], notes)
+    file.write_bytes(record(size, piece(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
+                            + piece(size - FRAME_MAX, FRAME_MAX, packed(b"Z" * FRAME_MAX))))
+    code, text = _reader32(lab, "show", "-r", file, "x")
+    expect(text.endswith("Z" * 4096) and code == 1, "the last page", text[-300:])
+
+    # A file that has no room in memory.
+    with file.open("wb") as out:
+        out.write(b"\x7fELF")
+        out.truncate(1 << 32)
+    code, text = _reader32(lab, "list", file)
+    expect(code == 2 and "4294967296 bytes: " in text, "a refusal", text)
+
+    # And one of which there are addresses, but in which a distance could be negative.
+    file.write_bytes(frame(1, 0, 1 << 20, 1) + frame(2, 0, FRAME_MAX, (1 << 63) + 0xd0000000)
+                     + struct.pack("<II", 0x184d2a50, 0xa0000000))
+    with file.open("r+b") as out:
+        out.truncate((2 << 30) + (64 << 20))
+    code, text = _reader32(lab, "check", file)
+    expect(code == 2 and "File too large" in text, "a refusal", text)
