@@ -13,6 +13,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -20,9 +22,9 @@
 
 #include "reader.h"
 
-/* Names that people know from kdump. */
+/* The name that people know from kdump; and one that kdump does not have, as we remove it. */
 #define CORE_NAME	"vmcore"
-#define PARTIAL_NAME	"vmcore-incomplete"
+#define PARTIAL_NAME	".kmemdump-partial"
 
 /* As a process ends that made a core but could not write it. */
 #define EXIT_UNWRITTEN	(EXIT_FAILED + 1)
@@ -32,9 +34,14 @@
 struct collector {
 	const char *root;
 	const char *dir;	/* the folders of dumps are in there */
+	int lock;		/* descriptor of the file that says who is at work, or -1 */
+	bool vmcore_saved;	/* by another one, for which this one has waited */
 	unsigned int nr;	/* dumps that were there */
 	int status;
 };
+
+/* Who wants us to end: seen, and no longer pending. */
+static bool stopped;
 
 static __printf(1, 2) char *text(const char *fmt, ...)
 {
@@ -142,25 +149,54 @@ static bool write_all(int fd, const char *data, size_t size)
 	return true;
 }
 
+static void make_set(sigset_t *set, bool with_child)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGHUP);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	if (with_child)
+		sigaddset(set, SIGCHLD);
+}
+
 /* Nothing may be left half done, so who wants us to end has us stop where that is easy. */
 static void hold_signals(void)
 {
 	sigset_t set;
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
+	/* Not ignored, as whoever started us may have left it. */
+	signal(SIGCHLD, SIG_DFL);
+	make_set(&set, true);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 static bool is_stopped(void)
 {
+	const struct timespec now = { 0 };
 	sigset_t set;
 
-	return !sigpending(&set) && (sigismember(&set, SIGHUP) == 1 ||
-				     sigismember(&set, SIGINT) == 1 ||
-				     sigismember(&set, SIGTERM) == 1);
+	make_set(&set, false);
+	if (sigtimedwait(&set, NULL, &now) > 0)
+		stopped = true;
+	return stopped;
+}
+
+/* Wait for the process @pid, and end it if we are to end; its status. */
+static bool wait_for(pid_t pid, int *status)
+{
+	sigset_t set;
+	pid_t got;
+
+	make_set(&set, true);
+	while (!(got = waitpid(pid, status, WNOHANG))) {
+		int sig = sigwaitinfo(&set, NULL);
+
+		if (sig > 0 && sig != SIGCHLD) {
+			stopped = true;
+			kill(pid, SIGKILL);
+		}
+	}
+	return got == pid;
 }
 
 /* Copy from @in, which tells its size, to @out. Returns what went wrong, or NULL. */
@@ -239,6 +275,7 @@ static bool settle(const char *folder, const char *partial, const char *name)
 /* Make a core of a record, in a process of its own; how that ended. */
 static int make_core(const char *record, const char *path)
 {
+	const pid_t parent = getpid();
 	int status;
 	pid_t pid;
 
@@ -249,13 +286,17 @@ static int make_core(const char *record, const char *path)
 		bool good;
 		int err;
 
+		/* The next run removes what it writes, so it must not outlive us. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(EXIT_FAILED);
 		image_open(&image, record);
 		err = image_extract(&image, path, &good);
 		if (err)
 			warn("%s: %s", path, strerror(err));
 		_exit(err ? EXIT_UNWRITTEN : good ? EXIT_GOOD : EXIT_DAMAGED);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0) {
+	if (pid < 0 || !wait_for(pid, &status)) {
 		warn("%s: no process to read it: %s", record, strerror(errno));
 		return EXIT_FAILED;
 	}
@@ -270,19 +311,24 @@ static int save_record(const char *record, const char *folder, const char *parti
 {
 	int status = make_core(record, partial);
 
-	if (status == EXIT_UNWRITTEN)
+	if (is_stopped()) {
+		warn("%s: interrupted", record);
 		return EXIT_FAILED;
-	if (status != EXIT_FAILED && !settle(folder, partial, CORE_NAME))
+	}
+	if (status < EXIT_FAILED && !settle(folder, partial, CORE_NAME))
 		return EXIT_FAILED;
 	if (status == EXIT_GOOD)
 		return EXIT_GOOD;
 
-	/* There may be more in it than we can make out. */
+	/* There may be more in it than we can make out, and it takes less room than the core. */
 	unlink(partial);
 	if (!copy_file(record, partial) ||
 	    !settle(folder, partial, strrchr(record, '/') + 1))
 		return EXIT_FAILED;
-	warn("%s: not whole, so %s also has it as it was", record, folder);
+	if (status == EXIT_DAMAGED)
+		warn("%s: not whole, so %s also has it as it was", record, folder);
+	else
+		warn("%s: no core can be made of it here, so %s has it as it was", record, folder);
 	return EXIT_DAMAGED;
 }
 
@@ -309,6 +355,14 @@ static void drop_folder(const char *folder, const char *source)
 	rmdir(folder);
 }
 
+static void tell_saved(const char *source, const char *folder)
+{
+	put_escaped(stdout, source, strlen(source));
+	printf(": saved in ");
+	put_escaped(stdout, folder, strlen(folder));
+	putchar('\n');
+}
+
 /* Save what is in the file @source; whether it may be released. */
 static bool save(struct collector *c, const char *source,
 		 int (*how)(const char *source, const char *folder, const char *partial))
@@ -317,14 +371,16 @@ static bool save(struct collector *c, const char *source,
 	char *folder, *partial;
 
 	c->nr++;
-	folder = make_folder(c);
+	if (is_stopped())
+		warn("%s: interrupted", source);
+	folder = stopped ? NULL : make_folder(c);
 	if (folder) {
 		partial = text("%s/" PARTIAL_NAME, folder);
 		status = how(source, folder, partial);
 		if (status != EXIT_FAILED && (!sync_path(folder) || !sync_path(c->dir)))
 			status = EXIT_FAILED;
 		if (status != EXIT_FAILED)
-			printf("%s: saved in %s\n", source, folder);
+			tell_saved(source, folder);
 		else
 			drop_folder(folder, source);
 		free(partial);
@@ -437,8 +493,12 @@ static void collect_vmcore(struct collector *c)
 	char *vmcore = text("%s/proc/vmcore", c->root);
 
 	if (!access(vmcore, F_OK)) {
-		if (save(c, vmcore, save_vmcore) && !release_vmcore(c))
-			c->status = EXIT_FAILED;
+		if (!c->vmcore_saved && save(c, vmcore, save_vmcore)) {
+			if (c->lock >= 0 && pwrite(c->lock, "v", 1, 0) != 1)
+				warn("%s: saved, but others that wait do not know", vmcore);
+			if (!release_vmcore(c))
+				c->status = EXIT_FAILED;
+		}
 	} else if (errno != ENOENT) {
 		warn("%s: %s", vmcore, strerror(errno));
 		c->status = EXIT_FAILED;
@@ -451,6 +511,71 @@ static void collect_vmcore(struct collector *c)
 }
 
 /*
+ * Have only one of us at work for @c->root: two would save all of it twice, and each would
+ * release what the other is still reading. The lock ends with the process. Where there can
+ * be none, as without /run, a dump that is saved twice is better than one that is not.
+ *
+ * A vmcore stays where it is if there is nothing to release, as in a kernel of kdump; so
+ * whoever saves it says so in the file, for those that wait. Only root can open that, or
+ * any user could keep us waiting.
+ */
+static bool take_lock(struct collector *c)
+{
+	char *path = text("%s/run/kmemdump.lock", c->root), saved;
+	bool waited = false;
+
+	c->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	free(path);
+	if (c->lock < 0)
+		return true;
+	while (flock(c->lock, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK)
+			return true;
+		if (!waited)
+			warn("waiting for another collect to end");
+		waited = true;
+		if (is_stopped())
+			return fail("interrupted");
+		usleep(50000);
+	}
+	c->vmcore_saved = waited && pread(c->lock, &saved, 1, 0) == 1;
+	/* That may be of an earlier boot. */
+	if (!waited && ftruncate(c->lock, 0))
+		warn("the lock of collect can't be changed: %s", strerror(errno));
+	return true;
+}
+
+/* Whether make_folder() gives such names: 14 digits, and then a number or nothing. */
+static bool is_ours(const char *name)
+{
+	return strspn(name, "0123456789") == 14 && (!name[14] || name[14] == '-');
+}
+
+/*
+ * Remove what was left when the machine stopped, or we did, in the middle of a dump: the
+ * folder, too, unless there is something else in it.
+ */
+static void drop_leftovers(const struct collector *c)
+{
+	DIR *dir = opendir(c->dir);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		char *folder;
+
+		if (!is_ours(entry->d_name))
+			continue;
+		folder = text("%s/%s", c->dir, entry->d_name);
+		remove_in(folder, PARTIAL_NAME);
+		if (!rmdir(folder))
+			warn("%s: removed, it was not finished", folder);
+		free(folder);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+/*
  * Save all dumps that wait in folders of their own in @dir, and release them. All paths
  * begin with @root. Returns an exit code.
  */
@@ -460,6 +585,13 @@ int collect_all(const char *root, const char *dir)
 	struct collector c = { .root = root, .dir = target };
 
 	hold_signals();
+	if (*root && access(root, F_OK)) {
+		warn("%s: %s", root, strerror(errno));
+		return EXIT_FAILED;
+	}
+	if (!take_lock(&c))
+		return EXIT_FAILED;
+	drop_leftovers(&c);
 	collect_records(&c);
 	collect_vmcore(&c);
 	if (!c.nr && c.status == EXIT_GOOD)

@@ -2,13 +2,20 @@
 """Saving the dumps that wait, once after a crash: kmemdump collect. Most of it with the stored
 record, in a folder that looks like a root; so it needs no kernel."""
 
+import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 import time
+from pathlib import Path
+
+import pytest
 
 from harness import host, story
 from harness.lab import RECORD, STORED_RECORD, expect
+from harness.record import FRAME_MAX, elf_core, packed, piece, record
 
 PSTORE, VMCORE, FADUMP = "sys/fs/pstore", "proc/vmcore", "sys/kernel/fadump"
 FOLDER = re.compile(r"\d{14}(-\d+)?")
@@ -25,7 +32,7 @@ def _root(lab, records=(), vmcore=None):
     """A root folder as a boot after a crash has it."""
     root = lab.dumps / "root"
     shutil.rmtree(root, ignore_errors=True)
-    for folder in (PSTORE, "proc", FADUMP):
+    for folder in (PSTORE, "proc", "run", FADUMP):
         (root / folder).mkdir(parents=True)
     (root / PSTORE / "dmesg-ramoops-0").write_text("not ours\n")
     for i, data in enumerate(records):
@@ -37,8 +44,8 @@ def _root(lab, records=(), vmcore=None):
     return root
 
 
-def _collect(lab, root, status, *args, by=()):
-    proc = subprocess.run([*by, lab.sanitized_reader, "collect", "--root", root, *args],
+def _collect(lab, root, status, *args, by=(), reader=None):
+    proc = subprocess.run([*by, reader or lab.sanitized_reader, "collect", "--root", root, *args],
                           capture_output=True, text=True, timeout=60)
     out = proc.stdout + proc.stderr
     expect(proc.returncode == status, f"exit code {status}, not {proc.returncode}", out)
@@ -122,6 +129,132 @@ def test_interrupted(lab):
     expect((root / VMCORE).exists() and not _released(root), "the dump to wait", out)
 
 
+def _large_record():
+    """A record of 2 GiB of zeros, which takes a while to read."""
+    body, size = packed(bytes(FRAME_MAX)), 16384 * FRAME_MAX
+    head = packed(elf_core([(1 << 63, 0, 4096, 0)]).ljust(FRAME_MAX, b"\0"))
+    return record(size, piece(0, FRAME_MAX, head) + b"".join(
+        piece(at, FRAME_MAX, body) for at in range(FRAME_MAX, size, FRAME_MAX)))
+
+
+def _wait(ready, what):
+    """Wait until @ready() is true; what it returned."""
+    deadline = time.monotonic() + 60
+    while not (found := ready()):
+        expect(time.monotonic() < deadline, what)
+        time.sleep(0.001)
+    return found
+
+
+def _is_gone(pid):
+    """Whether a process has ended, also if nobody has asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+@contextlib.contextmanager
+def _held(lab, root, writing=False):
+    """A run of collect that is held while it makes a core, or writes that: the process, and its
+    child that does it. To have it missed, the machine would have to stand still while 2 GiB are
+    unpacked."""
+    with subprocess.Popen([lab.reader_path, "collect", "--root", root], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as proc:
+        children = Path(f"/proc/{proc.pid}/task/{proc.pid}/children")
+        try:
+            child = int(_wait(lambda: children.read_text().split(), "a process for the core")[0])
+            if writing:
+                _wait(lambda: list(root.glob(f"var/crash/{'?' * 14}/.kmemdump-partial")),
+                      "a file")
+            os.kill(child, signal.SIGSTOP)
+            yield proc, child
+        finally:
+            proc.kill()
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_stopped_while_it_reads(lab, how):
+    """Whoever stops it does not wait for what it reads; nothing is left half done."""
+    host.install(["zstd"])
+    root = _root(lab, [_large_record(), _good(lab)[0]])
+    with _held(lab, root) as (proc, _):
+        proc.send_signal(getattr(signal, how))
+        out = proc.communicate(timeout=60)[1]
+        expect(proc.returncode == 2 and out.count("interrupted") == 2 and
+               out.count("NOT saved") == 2, "an end of its own, and a word on each", out)
+    expect(not list((root / "var/crash").iterdir()) and len(_waiting(root)) == 3,
+           "nothing saved, nothing left behind", out)
+
+
+def test_killed(lab):
+    """What is left of a run that could not clean up is removed by the next one, which saves the
+    dump; what others have put there stays."""
+    host.install(["zstd"])
+    root = _root(lab, [_large_record()])
+    others = [root / "var/crash" / name
+              for name in ("202601010000/.kmemdump-partial", "20260101000000/x", "x/y")]
+    for other in others:
+        other.parent.mkdir(parents=True)
+        other.write_text("of another program\n")
+    with _held(lab, root, writing=True) as (proc, child):
+        proc.kill()
+        proc.wait()
+        # The file that it writes is removed by the next run.
+        _wait(lambda: _is_gone(child), "the child to end, too")
+    expect(len(list(root.glob("var/crash/*/.kmemdump-partial"))) == 2, "a file left behind")
+    (root / "var/crash/20260101000000/.kmemdump-partial").write_text("of an earlier run\n")
+    _collect(lab, root, 0, reader=lab.reader_path)
+    left = sorted(path.relative_to(root / "var/crash") for path in root.glob("var/crash/*/*"))
+    expect(len(left) == 4 and sum(path.name == "vmcore" for path in left) == 1 and
+           all(map(Path.exists, others)) and len(list((root / "var/crash").iterdir())) == 4,
+           "the dump, and the others", str(left))
+
+
+def test_waited_for_one_that_fails(lab):
+    """One that has waited saves all that the other has not: also the vmcore of a kernel of kdump,
+    of which only that other could have told that it is saved."""
+    host.install(["zstd"])
+    root = _root(lab, [_large_record()], _good(lab)[1])
+    shutil.rmtree(root / FADUMP)
+    with _held(lab, root) as (first, child):
+        with subprocess.Popen([lab.reader_path, "collect", "--root", root], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as second:
+            word = second.stderr.readline()
+            expect("waiting for another collect to end" in word, "it to wait", word)
+            first.kill()
+            # It may have been held before it asked to be ended with its parent.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGCONT)
+            out, err = second.communicate(timeout=300)
+    expect(second.returncode == 0 and out.count("saved in") == 2, "both saved", out + err)
+    expect((root / "run/kmemdump.lock").stat().st_mode & 0o777 == 0o600,
+           "a lock that no user can take")
+    # That it was saved by an earlier one does not count for one that did not wait.
+    expect("saved in" in _collect(lab, root, 0), "it to be saved again")
+
+
+def test_two_at_once(lab):
+    """The second waits for the end of the first, and finds nothing left: no dump is saved twice,
+    and none is released that another still reads."""
+    host.install(["zstd"])
+    root = _root(lab, [_large_record()], _good(lab)[1])
+    # As in a kernel of kdump: that its dump is saved can't be seen.
+    shutil.rmtree(root / FADUMP)
+    with _held(lab, root) as (first, child):
+        with subprocess.Popen([lab.reader_path, "collect", "--root", root, "--dir", "/else"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as second:
+            word = second.stderr.readline()
+            expect("waiting for another collect to end" in word, "it to wait", word)
+            expect(first.poll() is None and second.poll() is None, "both at work")
+            os.kill(child, signal.SIGCONT)
+            _, err = first.communicate(timeout=300)
+            out = second.communicate(timeout=300)[0]
+        expect(first.returncode == 0 and len(_saved(root)) == 2, "the first to save both", err)
+        expect(second.returncode == 0 and out == "nothing to collect\n" and
+               not (root / "else").exists(), "the second to save nothing", out)
+
+
 def test_unreadable_dump(lab):
     """The kernel could make no file of a dump that firmware has, and saves no other one."""
     root = _root(lab, vmcore=b"x")
@@ -143,20 +276,44 @@ def test_dir(lab):
     expect(file.read_bytes() == core and not (root / FADUMP).exists(), "it saved", out)
 
 
+@contextlib.contextmanager
+def _disk_of(root, kib):
+    """Have no more room than that where dumps go."""
+    target = root / "var/crash"
+    target.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "none", target], check=True)
+    try:
+        yield target
+    finally:
+        subprocess.run(["umount", target], check=True)
+
+
+def test_no_room_for_a_core(lab):
+    """A record of which the core does not fit is saved as it was: there is room for the next one,
+    and a core can be made of it elsewhere."""
+    good, core = _good(lab)
+    root = _root(lab, [good])
+    kib = len(good) // 1024 + 16
+    expect(2 * kib < lab.elf(STORED_RECORD).stat().st_blocks // 2 < len(core), "a larger core")
+    with _disk_of(root, kib):
+        out = _collect(lab, root, 1)
+        [saved] = root.glob("var/crash/*/*")
+        expect("no core can be made of it here" in out, "a clear word", out)
+        expect(saved.name == "kmemdump-ramoops-0" and saved.read_bytes() == good, "it as it was")
+    expect(len(_waiting(root)) == 1, "it released", out)
+
+
 def test_disk_full(lab):
     """What does not fit leaves nothing behind and stays where it was; with room, it is saved."""
     good, core = _good(lab)
     root = _root(lab, [good, good[:-64]], core)
-    target = root / "var/crash"
-    target.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", target], check=True)
-    try:
+    kib = len(good) // 1024 // 2
+    with _disk_of(root, kib) as target:
         out = _collect(lab, root, 2)
         left = list(target.rglob("*"))
-    finally:
-        subprocess.run(["umount", target], check=True)
-    expect(len(core) > 256 << 10, "a core that does not fit")
-    expect(out.count("No space left on device") == 3 and out.count("NOT saved") == 3,
+    expect(kib > 8 and len(core) >> 10 > kib, "what does not fit", f"{kib} KiB")
+    # Of a record neither the core nor itself.
+    expect(out.count("No space left on device") == 5 and out.count("NOT saved") == 3,
            "a clear word on each", out)
     expect(not left, "nothing of them there", str(left))
     expect(len(_waiting(root)) == 3 and not _released(root), "all of them still waiting", out)
@@ -228,8 +385,9 @@ def test_ramoops(lab):
         for _ in range(2):
             guest.run("insmod kmemdump_test.ko")
             guest.crash()
-            expect("complete record" in guest.run(f"kmemdump check /sys/fs/pstore/{RECORD}"),
-                   "it read in place")
+            check = guest.run(f"kmemdump check /sys/fs/pstore/{RECORD}")
+            crashed = re.search("^crashed: .*", check, re.M)
+            expect("complete record" in check and crashed, "it read in place", check)
             out = guest.run("kmemdump collect")
             saved = rf"^/sys/fs/pstore/{RECORD}: saved in /var/crash/\d{{14}}$"
             expect(re.search(saved, out, re.M), "it saved", out)
@@ -238,6 +396,7 @@ def test_ramoops(lab):
             [dump] = guest.fetch("/var/crash", lab.dumps / "collected").glob("*/vmcore")
             guest.run("rm -r /var/crash")
             _check(lab, dump)
+            expect(crashed[0] in lab.reader("check", dump), "the time of the crash", crashed[0])
             expect(guest.run("kmemdump collect") == "nothing to collect\n", "no more of it")
 
 

@@ -276,6 +276,11 @@ def test_no_file(lab):
         expect("usage" in lab.reader(*args, status=2), "usage")
     out = lab.reader("show", STORED_RECORD, "no_such_region", status=2)
     expect("has no region no_such_region" in out, "a clear error", out)
+    for args in (("list", "/\x1b[2J"), ("show", STORED_RECORD, "\x1b[2J"),
+                 ("extract", STORED_RECORD, "/nonexistent/\x1b[2J"),
+                 ("collect", "--root", "/nonexistent/\x1b[2J")):
+        out = lab.reader(*args, status=2)
+        expect("\\x1b[2J" in out and "\x1b" not in out, "the name without escapes", repr(out))
 
 
 def test_terminal_escapes(lab):
