@@ -459,16 +459,56 @@ static void save_vmcoreinfo(struct kmemdump_image *image)
 	image->vmcoreinfo_size = size;
 }
 
+#ifdef CONFIG_CRASH_DUMP
+/* CPUs that have left no registers: what is in their notes we have put there. */
+static cpumask_t without_regs;
+
+/*
+ * The registers that @cpu has left in the kernel's note of it: true if there are
+ * some. The note is empty until the crash. Any context.
+ */
+bool kmemdump_noted_regs(unsigned int cpu, struct pt_regs *regs)
+{
+	struct {
+		struct elf_note		head;
+		char			name[ALIGN(sizeof(CRASH_CORE_NOTE_NAME), 4)];
+		struct elf_prstatus	prstatus;
+	} __packed note;
+
+	if (!crash_notes || cpumask_test_cpu(cpu, &without_regs) ||
+	    copy_from_kernel_nofault(&note, per_cpu_ptr(crash_notes, cpu), sizeof(note)) ||
+	    note.head.n_type != NT_PRSTATUS || note.head.n_descsz != sizeof(note.prstatus) ||
+	    memcmp(note.name, CRASH_CORE_NOTE_NAME, sizeof(CRASH_CORE_NOTE_NAME)))
+		return false;
+	/* Either is the start of the other. */
+	memset(regs, 0, sizeof(*regs));
+	memcpy(regs, &note.prstatus.pr_reg, min(sizeof(*regs), sizeof(note.prstatus.pr_reg)));
+	return true;
+}
+#else
+bool kmemdump_noted_regs(unsigned int cpu, struct pt_regs *regs)
+{
+	return false;
+}
+#endif
+
 /*
  * A CPU that stopped took its last interrupt for that, and the interrupt's
- * registers are what it was doing.
+ * registers are what it was doing. With crash_kexec_post_notifiers it may have
+ * left them in the kernel's own note instead, and stays online then.
  */
 static void save_other_cpu(struct kmemdump_image_cpu *out, unsigned int cpu, bool live)
 {
 	struct pt_regs *regs = per_cpu(__irq_regs, cpu);
 
 	out->state = KMEMDUMP_CPU_RUNNING;
-	if (live || cpu_online(cpu))
+	if (live)
+		return;
+	if (kmemdump_noted_regs(cpu, &out->regs)) {
+		out->state = KMEMDUMP_CPU_STOPPED;
+		return;
+	}
+	if (cpu_online(cpu))
 		return;
 	out->state = KMEMDUMP_CPU_STOPPED;
 	if (!regs || copy_from_kernel_nofault(&out->regs, regs, sizeof(out->regs)))
@@ -518,22 +558,30 @@ static void fill_prstatus(struct elf_prstatus *prstatus, const struct kmemdump_i
 
 /*
  * Some debuggers look for the registers of a CPU in the kernel's own notes, which
- * kdump fills. It does not run if we do.
+ * kdump fills. It does not run if we do, so fill those that are empty, also of CPUs
+ * that did not stop: crash takes a CPU with an empty note for one that has none in
+ * the ELF core either, and counts on from there. What a CPU has noted of itself stays.
  */
 #ifdef CONFIG_CRASH_DUMP
 static void fill_crash_notes(struct kmemdump_image *image)
 {
 	struct elf_prstatus prstatus;
+	struct pt_regs regs;
 	unsigned int i;
 
 	if (!crash_notes || image->live)
 		return;
 	for (i = 0; i < image->nr_cpus; i++) {
-		note_buf_t *notes = per_cpu_ptr(crash_notes, image->cpus[i].cpu);
+		const struct kmemdump_image_cpu *cpu = &image->cpus[i];
+		note_buf_t *notes = per_cpu_ptr(crash_notes, cpu->cpu);
 
-		fill_prstatus(&prstatus, &image->cpus[i]);
-		final_note(append_elf_note((Elf_Word *)notes, CRASH_CORE_NOTE_NAME, NT_PRSTATUS,
-					   &prstatus, sizeof(prstatus)));
+		if (!kmemdump_noted_regs(cpu->cpu, &regs)) {
+			if (cpu->state > KMEMDUMP_CPU_STOPPED)
+				cpumask_set_cpu(cpu->cpu, &without_regs);
+			fill_prstatus(&prstatus, cpu);
+			final_note(append_elf_note((Elf_Word *)notes, CRASH_CORE_NOTE_NAME,
+						   NT_PRSTATUS, &prstatus, sizeof(prstatus)));
+		}
 		kmemdump_image_add(image, (unsigned long)notes, sizeof(*notes),
 				   KMEMDUMP_ORDER_CRASHED);
 	}

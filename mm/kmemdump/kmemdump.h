@@ -321,6 +321,7 @@ void kmemdump_image_add_tables(struct kmemdump_image *image, unsigned long addr,
 			       enum kmemdump_order order);
 void kmemdump_image_build_from(struct kmemdump_image *image,
 			       const struct kmemdump_entry * const *entries, unsigned int nr);
+bool kmemdump_noted_regs(unsigned int cpu, struct pt_regs *regs);
 void kmemdump_image_copy_load(const struct kmemdump_image *image,
 			      const struct kmemdump_load *load, void *buf);
 void kmemdump_image_lay_out_head(struct kmemdump_image *image);

@@ -34,6 +34,7 @@
 
 /* As long as the architectures themselves wait for CPUs to stop. */
 #define STOP_WAIT_US		USEC_PER_SEC
+#define STOP_POLL_US		100
 
 struct kmemdump_stream *kmemdump_stream_alloc(void)
 {
@@ -257,16 +258,33 @@ void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 	}
 }
 
+/* Whether all other CPUs are offline, or have left their registers in a note. */
+static bool others_stopped(void)
+{
+	struct pt_regs regs;
+	unsigned int cpu;
+
+	for_each_online_cpu(cpu)
+		if (cpu != raw_smp_processor_id() && !kmemdump_noted_regs(cpu, &regs))
+			return false;
+	return true;
+}
+
 /*
  * Not all architectures wait until the other CPUs have really stopped: powerpc
  * goes on as soon as they have taken the interrupt for it.
  */
 static void wait_for_other_cpus(void)
 {
-	unsigned int left = STOP_WAIT_US;
+	unsigned int left = STOP_WAIT_US / STOP_POLL_US;
 
-	while (num_online_cpus() > 1 && left--)
-		udelay(1);
+	while (!others_stopped() && --left)
+		udelay(STOP_POLL_US);
+	if (!left)
+		pr_warn("not all CPUs have stopped\n");
+	/* The head of a note is there before the registers in it. */
+	if (num_online_cpus() > 1)
+		udelay(STOP_POLL_US);
 	/* A CPU notes its registers before it goes offline. */
 	smp_rmb();
 }

@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Crashes in the contexts that panics come from: each has to leave a whole dump."""
 
+import json
+import re
+
+import pytest
+
+from harness import host
+from harness.elfcore import ElfCore, Symbols
 from harness.lab import expect
 
 
@@ -55,6 +62,70 @@ def test_backend_goes_in_the_panic(lab):
     expect("test-hang: " in console and " regions left to it, 0 not carried" in console,
            "a word on the other one", console)
     _whole(lab, dump)
+
+
+# Of each machine: how one CPU is busy, so that it is in one function when it stops, and where
+# ElfCore has the address of the next instruction of each. What stops CPUs of arm64 can be held
+# off; what others have can't, so with interrupts on it might find them in one.
+BUSY = {"x86_64-ramoops": ("deaf", "hold_irqsoff", "x86_64_cpus", 16),
+        "arm64-ramoops": ("registers", "hold_registers", "arm64_cpus", 32),
+        "ppc64le-ramoops": ("deaf", "hold_irqsoff", "ppc64_cpus", 32)}
+
+
+NT_PRSTATUS = 1
+
+
+def _states(there, record):
+    out = there.reader("check", "--json", record, status=1)
+    return {cpu["cpu"]: cpu["state"] for cpu in json.loads(out)["cpus"]}
+
+
+@pytest.mark.parametrize("board", BUSY)
+def test_post_notifiers(lab, board):
+    """With crash_kexec_post_notifiers the CPUs stop in another way: on x86_64 they stay online, and
+    leave their registers in notes of the kernel. Those are in the dump, and nobody waits for CPUs
+    that do not go."""
+    there = lab.other(board)
+    mode, function, cpus, pc = BUSY[board]
+    with there.guest(append="crash_kexec_post_notifiers", cpus=4) as guest:
+        guest.run("insmod kmemdump_crash.ko; cp /proc/kallsyms /tmp/")
+        path = guest.fetch_file("/tmp/kallsyms", there.dumps / "kallsyms")
+        record, console = there.crash(guest, "post-notifiers", f"echo {mode} > "
+                                      "/sys/module/kmemdump_crash/parameters/crash")
+    expect("not all CPUs have stopped" not in console, "all of them to stop", console)
+    symbols, core = Symbols(path.read_text()), ElfCore(there.elf(record).read_bytes())
+    states = _states(there, record)
+    expect(sorted(states.values()) == ["crashed"] + ["stopped"] * 3, "registers of all CPUs",
+           str(states))
+    where = {cpu: symbols.name(regs[pc]) for cpu, (_, regs) in zip(states, getattr(core, cpus))}
+    expect(all(where.values()), "what each CPU did", str(where))
+    expect([states[cpu] for cpu in where if where[cpu] == function] == ["stopped"],
+           "one in the loop of the test", str(where))
+
+
+NOTES = """
+from drgn.helpers.linux.cpumask import for_each_possible_cpu
+from drgn.helpers.linux.percpu import per_cpu_ptr
+print([int(per_cpu_ptr(prog["crash_notes"], cpu)[0][2]) for cpu in for_each_possible_cpu(prog)])
+"""
+
+
+def test_cpu_that_does_not_stop(lab):
+    """One of arm64 that has its interrupts off: it costs a second and its registers, no more. There
+    is a note of it, too: without one, crash gives the next CPU the registers of this one."""
+    there = lab.other("arm64-ramoops")
+    with there.guest(append="kmemdump.coreset=standard", cpus=3) as guest:
+        record, console = there.crash(guest, "deaf", "insmod kmemdump_crash.ko mode=deaf")
+    start, end = (re.search(rf"\[ *(\d+\.\d+)\].*{text}", console)
+                  for text in ("SMP: failed to stop secondary CPUs", "not all CPUs have stopped"))
+    expect(start and end, "a word on it", console)
+    expect(0.9 < float(end[1]) - float(start[1]) < 10, "a second, and no minute", console)
+    notes = host.drgn(there.kernel.vmlinux, there.elf(record), NOTES)
+    expect(notes.strip() == str([NT_PRSTATUS] * 3), "a note of each", notes)
+    states = _states(there, record)
+    expect(sorted(states.values()) == ["crashed", "running", "stopped"], "one that still runs",
+           str(states))
+    _whole(there, record)
 
 
 def test_one_cpu(lab):

@@ -60,6 +60,11 @@ class ElfCore:
                 for name, kind, desc in self.notes if (name, kind) == ("CORE", "NT_PRSTATUS")]
 
     @property
+    def x86_64_cpus(self):
+        """(PID, registers) of each CPU, in the order of struct user_regs_struct."""
+        return self._cpus(27)
+
+    @property
     def arm64_cpus(self):
         """(PID, registers) of each CPU: x0 to x30, sp, pc, pstate."""
         return self._cpus(34)

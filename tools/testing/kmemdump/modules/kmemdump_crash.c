@@ -8,6 +8,7 @@
  */
 #include <linux/cpumask.h>
 #include <linux/gfp.h>
+#include <linux/interrupt.h>
 #include <linux/irq_work.h>
 #include <linux/kmemdump.h>
 #include <linux/kmemdump_backend.h>
@@ -400,6 +401,61 @@ static void crash_registers(void)
 		panic("kmemdump test: while another CPU holds registers");
 }
 
+/* mode=deaf: another CPU has its interrupts off, and may so not stop. */
+static int hold_irqsoff(void *unused)
+{
+	local_irq_disable();
+	/* On powerpc, they are only marked as off by then. */
+	hard_irq_disable();
+	atomic_set(&in_op, IN_OP);
+	for (;;)
+		cpu_relax();
+	return 0;
+}
+
+static void crash_deaf(void)
+{
+	if (run_elsewhere(hold_irqsoff))
+		panic("kmemdump test: while another CPU is deaf");
+}
+
+/* mode=spin: until something else ends the system. */
+static noinline void spin(void)
+{
+	/* It is in a register, where the tests look for it. */
+	unsigned long mark = 0x6b6d64756d705350;
+
+	for (;;)
+		asm volatile("" : "+r" (mark));
+}
+
+static void crash_spin(void)
+{
+	spin();
+}
+
+/*
+ * mode=overflow: of the stack. It ends there, however large that is. On x86 a function with
+ * nothing but saved registers on the stack does not leave the stack pointer below its end,
+ * where "crash" takes it for that of a user.
+ */
+static noinline unsigned long overflow(unsigned long left)
+{
+	unsigned long ret;
+
+	if (!left)
+		return 0;
+	ret = overflow(left - 1);
+	/* Or the compiler makes a loop of it. */
+	OPTIMIZER_HIDE_VAR(ret);
+	return ret + left;
+}
+
+static void crash_overflow(void)
+{
+	pr_emerg("kmemdump test: no overflow, %lu\n", overflow(THREAD_SIZE));
+}
+
 static const struct {
 	const char *name;
 	void (*crash)(void);
@@ -415,6 +471,9 @@ static const struct {
 	{ "firmware", crash_firmware },
 	{ "hang", crash_hang },
 	{ "registers", crash_registers },
+	{ "deaf", crash_deaf },
+	{ "spin", crash_spin },
+	{ "overflow", crash_overflow },
 };
 
 static int crash_now(const char *name, const struct kernel_param *unused)
