@@ -96,7 +96,7 @@ int kmemdump_backends_reserve(struct kmemdump_table *table, unsigned int nr_regi
 			      unsigned int nr_segments)
 {
 	struct kmemdump_image *old = table->image, *image;
-	unsigned int nr_loads = nr_segments;
+	unsigned int nr_loads = nr_segments + KMEMDUMP_LOG_LOADS;
 
 	lockdep_assert_held(&table->lock);
 

@@ -6,18 +6,12 @@
  * in the per-CPU areas, so these are carried as a whole, and nobody has to keep
  * a list of what is in them. What exists only at the crash: crashset.c.
  *
- * The printk ring buffer is found the way debuggers find it, through the
- * symbol and the offsets that the kernel publishes in VMCOREINFO. So nothing
- * of printk has to be made global for us, and what we carry is by construction
- * what "log" in a debugger goes through.
- *
  * Copyright (C) 2026 the kmemdump authors
  */
 #define pr_fmt(fmt) "kmemdump: " fmt
 
 #include <linux/init.h>
 #include <linux/kernel.h>
-#include <linux/kstrtox.h>
 #include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
@@ -44,8 +38,8 @@ static const char * const set_names[] = {
 static char *coreset = CONFIG_KMEMDUMP_CORESET;
 module_param(coreset, charp, 0400);
 
-static int add_core_region(const char *name, const void *addr, size_t size,
-			   enum kmemdump_class class, u8 flags)
+int kmemdump_add_core_region(const char *name, const void *addr, size_t size,
+			     enum kmemdump_class class, u8 flags)
 {
 	struct kmemdump_region region = {
 		.name = name, .virt_addr = addr, .size = size,
@@ -57,93 +51,12 @@ static int add_core_region(const char *name, const void *addr, size_t size,
 	return ret;
 }
 
-/* The value of "@key=" in VMCOREINFO, where every line is at most 80 bytes. */
-static int __init vmcoreinfo_value(const char *key, unsigned int base, unsigned long *value)
-{
-	const char *line = vmcoreinfo_data, *end = line + vmcoreinfo_size;
-	size_t key_len = strlen(key);
-
-	while (line < end) {
-		const char *eol = memchr(line, '\n', end - line);
-		char number[24];
-
-		if (!eol)
-			break;
-		if (eol - line > key_len && !memcmp(line, key, key_len) && line[key_len] == '=') {
-			size_t len = eol - line - key_len - 1;
-
-			if (len >= sizeof(number))
-				return -EINVAL;
-			memcpy(number, line + key_len + 1, len);
-			number[len] = '\0';
-			return kstrtoul(number, base, value);
-		}
-		line = eol + 1;
-	}
-	return -ENOENT;
-}
-
-/* The fields of the ring buffer that lead to its parts. */
-enum {
-	PRB, PRB_SIZE, DESC_RING, TEXT_RING,
-	COUNT_BITS, DESCS, INFOS, DESC_SIZE, INFO_SIZE,
-	SIZE_BITS, DATA,
-	NR_KEYS
-};
-
-static const char * const prb_keys[NR_KEYS] __initconst = {
-	[PRB]		= "SYMBOL(prb)",
-	[PRB_SIZE]	= "SIZE(printk_ringbuffer)",
-	[DESC_RING]	= "OFFSET(printk_ringbuffer.desc_ring)",
-	[TEXT_RING]	= "OFFSET(printk_ringbuffer.text_data_ring)",
-	[COUNT_BITS]	= "OFFSET(prb_desc_ring.count_bits)",
-	[DESCS]		= "OFFSET(prb_desc_ring.descs)",
-	[INFOS]		= "OFFSET(prb_desc_ring.infos)",
-	[DESC_SIZE]	= "SIZE(prb_desc)",
-	[INFO_SIZE]	= "SIZE(printk_info)",
-	[SIZE_BITS]	= "OFFSET(prb_data_ring.size_bits)",
-	[DATA]		= "OFFSET(prb_data_ring.data)",
-};
-
-static int __init add_log(void)
-{
-	unsigned long key[NR_KEYS];
-	void **prb, *ring, *descs, *text;
-	unsigned int bits;
-	int i, ret;
-
-	for (i = 0; i < NR_KEYS; i++) {
-		ret = vmcoreinfo_value(prb_keys[i], i == PRB ? 16 : 10, &key[i]);
-		if (ret)
-			return ret;
-	}
-
-	/* setup_log_buf() was long ago: these are the final buffers. */
-	prb = (void **)key[PRB];
-	ring = *prb;
-	descs = ring + key[DESC_RING];
-	text = ring + key[TEXT_RING];
-
-	ret = add_core_region("log_prb", prb, sizeof(*prb), KMEMDUMP_CLASS_LOG, 0);
-	ret = ret ?: add_core_region("log_ring", ring, key[PRB_SIZE], KMEMDUMP_CLASS_LOG, 0);
-
-	bits = *(unsigned int *)(descs + key[COUNT_BITS]);
-	ret = ret ?: add_core_region("log_descs", *(void **)(descs + key[DESCS]),
-				     key[DESC_SIZE] << bits, KMEMDUMP_CLASS_LOG, 0);
-	ret = ret ?: add_core_region("log_infos", *(void **)(descs + key[INFOS]),
-				     key[INFO_SIZE] << bits, KMEMDUMP_CLASS_LOG, 0);
-
-	bits = *(unsigned int *)(text + key[SIZE_BITS]);
-	return ret ?: add_core_region("log_text", *(void **)(text + key[DATA]),
-				      1UL << bits, KMEMDUMP_CLASS_LOG, 0);
-}
-
 /* A range of the kernel image or a per-CPU area: it changes while the dump is made. */
 static void __init add_area(const char *name, const void *start, const void *end)
 {
 	if (start < end)
-		add_core_region(name, start, end - start, KMEMDUMP_CLASS_CORE,
-				KMEMDUMP_ENTRY_AREA);
+		kmemdump_add_core_region(name, start, end - start, KMEMDUMP_CLASS_CORE,
+					 KMEMDUMP_ENTRY_AREA);
 }
 
 /*
@@ -207,12 +120,12 @@ static void __init add_rodata(void)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(keys); i++) {
-		if (vmcoreinfo_value(keys[i], 16, &addr))
+		if (kmemdump_vmcoreinfo_value(keys[i], 16, &addr))
 			continue;
 		low = min(low, addr);
 		high = max(high, addr);
 	}
-	if (!vmcoreinfo_value("SYMBOL(kallsyms_num_syms)", 16, &addr))
+	if (!kmemdump_vmcoreinfo_value("SYMBOL(kallsyms_num_syms)", 16, &addr))
 		high = skip_sequence(high + sizeof(long), *(unsigned int *)addr);
 	if (low >= high || low < (unsigned long)__start_rodata ||
 	    high > (unsigned long)end) {
@@ -245,8 +158,9 @@ static void __init add_percpu(void)
 		unsigned long offset = pcpu_unit_offsets ? pcpu_unit_offsets[cpu] : 0;
 
 		snprintf(name, sizeof(name), "cpu:%u", cpu);
-		add_core_region(name, pcpu_base_addr + offset, end - pcpu_base_addr,
-				KMEMDUMP_CLASS_CORE, KMEMDUMP_ENTRY_AREA | KMEMDUMP_ENTRY_CPU);
+		kmemdump_add_core_region(name, pcpu_base_addr + offset, end - pcpu_base_addr,
+					 KMEMDUMP_CLASS_CORE,
+					 KMEMDUMP_ENTRY_AREA | KMEMDUMP_ENTRY_CPU);
 	}
 }
 
@@ -258,8 +172,8 @@ static void __init add_nodes(void)
 
 	for_each_online_node(node) {
 		snprintf(name, sizeof(name), "node:%d", node);
-		add_core_region(name, NODE_DATA(node), sizeof(pg_data_t), KMEMDUMP_CLASS_CORE,
-				KMEMDUMP_ENTRY_AREA);
+		kmemdump_add_core_region(name, NODE_DATA(node), sizeof(pg_data_t),
+					 KMEMDUMP_CLASS_CORE, KMEMDUMP_ENTRY_AREA);
 	}
 #endif
 }
@@ -363,13 +277,14 @@ static int __init kmemdump_coreset_init(void)
 			set_names[KMEMDUMP_SET_MINIMAL]);
 	kmemdump_table.set = max_t(int, set, KMEMDUMP_SET_MINIMAL);
 
-	if (add_log())
+	if (kmemdump_add_log())
 		pr_warn("the kernel log will be missing from dumps\n");
-	add_core_region("vmcoreinfo", vmcoreinfo_data, PAGE_SIZE, KMEMDUMP_CLASS_LOG, 0);
+	kmemdump_add_core_region("vmcoreinfo", vmcoreinfo_data, PAGE_SIZE, KMEMDUMP_CLASS_LOG, 0);
 
 	/* Debuggers start from what is set once at boot, such as the memory layout. */
-	add_core_region("kernel:ro_after_init", __start_ro_after_init,
-			__end_ro_after_init - __start_ro_after_init, KMEMDUMP_CLASS_LOG, 0);
+	kmemdump_add_core_region("kernel:ro_after_init", __start_ro_after_init,
+				 __end_ro_after_init - __start_ro_after_init,
+				 KMEMDUMP_CLASS_LOG, 0);
 	if (kmemdump_table.set == KMEMDUMP_SET_MINIMAL)
 		return 0;
 	add_image();

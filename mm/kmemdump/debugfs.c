@@ -224,7 +224,8 @@ static int fill_vmcore(struct vmcore *v)
 	lockdep_assert_held(&kmemdump_table.lock);
 	v->page = kmalloc(PAGE_SIZE, GFP_KERNEL);
 	v->image = kmemdump_image_alloc(kmemdump_table.nr_regions,
-					kmemdump_table.nr_segments + KMEMDUMP_MAX_FOUND);
+					kmemdump_table.nr_segments + KMEMDUMP_LOG_LOADS +
+					KMEMDUMP_MAX_FOUND);
 	if (!v->page || !v->image)
 		return -ENOMEM;
 

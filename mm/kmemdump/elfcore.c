@@ -335,6 +335,9 @@ static enum kmemdump_order entry_order(const struct kmemdump_entry *entry)
 							   KMEMDUMP_ORDER_REST;
 }
 
+/* Entries of which parts may have orders of their own. */
+#define FILLED_LAST	(KMEMDUMP_ENTRY_AREA | KMEMDUMP_ENTRY_RING)
+
 static void add_region(struct kmemdump_image *image, const struct kmemdump_entry *entry)
 {
 	/* Pairs with the release in kmemdump_move(). */
@@ -356,6 +359,8 @@ static void add_region(struct kmemdump_image *image, const struct kmemdump_entry
 	region->version = version;
 	region->first_segment = image->nr_segments;
 	image->nr_segments += nr;
+	if (entry->flags & KMEMDUMP_ENTRY_RING)
+		image->has_log = true;
 	examine_region(image, region, segs, nr);
 	if (region->state == KMEMDUMP_STATE_GONE)
 		return;
@@ -367,10 +372,10 @@ static void add_region(struct kmemdump_image *image, const struct kmemdump_entry
 		if (!kmemdump_is_linear(seg->virt_addr) && !__is_kernel(seg->virt_addr))
 			kmemdump_image_add_tables(image, seg->virt_addr, seg->size, order);
 		/*
-		 * Areas come last, when it is known what of them is there already; but
+		 * These come last, when it is known what of them is there already; but
 		 * one slot for an area and all in it is better than many.
 		 */
-		if (!(entry->flags & KMEMDUMP_ENTRY_AREA) || image->slots)
+		if (!(entry->flags & FILLED_LAST) || image->slots)
 			push_load(image, seg->virt_addr - skip, seg->phys_addr - skip,
 				  PFN_UP(skip + seg->size), order);
 	}
@@ -420,8 +425,8 @@ static void fill_segment(struct kmemdump_image *image, unsigned int nr,
 	}
 }
 
-/* The areas, around all that is in them and has an order of its own. */
-static void fill_areas(struct kmemdump_image *image)
+/* What the regions with any of @flags have around all that is in them and has an order. */
+static void fill_regions(struct kmemdump_image *image, u8 flags)
 {
 	unsigned int nr_sorted, i, j, nr;
 
@@ -433,13 +438,13 @@ static void fill_areas(struct kmemdump_image *image)
 		struct kmemdump_image_region *region = &image->regions[i];
 		const struct kmemdump_segment *segs = region_segments(region, &nr);
 
-		if (!(region->entry->flags & KMEMDUMP_ENTRY_AREA) ||
+		if (!(region->entry->flags & flags) ||
 		    region->state == KMEMDUMP_STATE_GONE)
 			continue;
 		for (j = 0; j < nr; j++)
 			fill_segment(image, nr_sorted, &segs[j], entry_order(region->entry));
 	}
-	/* Two areas may meet in a page. */
+	/* Two of them may meet in a page. */
 	if (image->nr_loads > nr_sorted)
 		merge_loads(image);
 }
@@ -682,6 +687,7 @@ static void start(struct kmemdump_image *image, enum kmemdump_set set)
 	image->nr_segments = 0;
 	image->nr_loads = 0;
 	image->nr_left_out = 0;
+	image->has_log = false;
 	image->full = false;
 	image->last_table = 0;
 	image->set = set;
@@ -691,7 +697,7 @@ static void start(struct kmemdump_image *image, enum kmemdump_set set)
 
 static void finish(struct kmemdump_image *image)
 {
-	fill_areas(image);
+	fill_regions(image, FILLED_LAST);
 	if (image->slots) {
 		kmemdump_choose_slots(image);
 		return;
@@ -740,6 +746,11 @@ void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *t
 		if (!be || (be->ops->image ? kmemdump_carried(entry, be) :
 					     kmemdump_may_carry(be, entry)))
 			add_region(image, entry);
+	/* Before what is found, which may be more than there is room for. */
+	if (image->has_log && !image->slots) {
+		kmemdump_add_newest_log(image);
+		fill_regions(image, KMEMDUMP_ENTRY_RING);
+	}
 	if (image->set >= KMEMDUMP_SET_STANDARD) {
 		fill_crash_notes(image);
 		kmemdump_find_crash_set(image);

@@ -286,6 +286,55 @@ static void log_saved_later(struct kunit *test)
 	KUNIT_EXPECT_NE(test, image->regions[0].checksum + image->regions[1].checksum, 0);
 }
 
+/* The log is in pieces by age, for which there is room whatever the others have. */
+static void log_has_room(struct kunit *test)
+{
+	static const char * const rings[] = { "log_descs", "log_infos", "log_text" };
+	struct kmemdump_table *table = kmemdump_test_table(test);
+	struct kmemdump_test_backend *writer = kmemdump_test_writer(test, PAGE_SIZE);
+	u8 *p = kunit_kmalloc(test, 200 * PAGE_SIZE, GFP_KERNEL);
+	struct kmemdump_image *image;
+	unsigned int i, first;
+	char name[8];
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	for (i = 0; i < ARRAY_SIZE(rings); i++) {
+		struct kmemdump_region region = { .name = rings[i] };
+		struct kmemdump_entry *entry;
+		unsigned int nr = 0;
+
+		mutex_lock(&kmemdump_table.lock);
+		entry = kmemdump_find(&kmemdump_table, rings[i]);
+		if (entry) {
+			region.virt_addr = (void *)kmemdump_entry_segments(entry, &nr)->virt_addr;
+			region.size = kmemdump_entry_size(entry);
+		}
+		mutex_unlock(&kmemdump_table.lock);
+		KUNIT_ASSERT_EQ(test, nr, 1);
+		KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_LOG,
+						   KMEMDUMP_ENTRY_RING), 0);
+	}
+	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, writer), 0);
+	/* As many more as are sure to fill the table. */
+	for (i = 0; i < 100; i++) {
+		snprintf(name, sizeof(name), "r%u", i);
+		kmemdump_test_add(test, table, name, p + 2 * i * PAGE_SIZE, PAGE_SIZE, 0);
+	}
+	image = kmemdump_image_alloc(table->image->max_regions,
+				     table->nr_segments + KMEMDUMP_LOG_LOADS);
+	KUNIT_ASSERT_NOT_NULL(test, image);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
+	kmemdump_image_build(image, table, NULL, NULL);
+	KUNIT_EXPECT_EQ(test, image->nr_left_out, 0);
+	KUNIT_EXPECT_LE(test, image->nr_loads, image->max_loads);
+	for (first = 0; first < image->nr_loads; first++)
+		if (image->loads[first].order > KMEMDUMP_ORDER_LOG)
+			break;
+	/* They do not touch, and are behind the log. */
+	KUNIT_EXPECT_EQ(test, image->nr_loads - first, 100);
+	KUNIT_EXPECT_GT(test, first, ARRAY_SIZE(rings));
+}
+
 /* The image has a region where it is now, not where it was registered. */
 static void moved_region(struct kunit *test)
 {
@@ -604,6 +653,7 @@ static struct kunit_case elfcore_cases[] = {
 	KUNIT_CASE(percpu_note),
 	KUNIT_CASE(filtered_image),
 	KUNIT_CASE(log_saved_later),
+	KUNIT_CASE(log_has_room),
 	KUNIT_CASE(moved_region),
 	KUNIT_CASE(shared_pages),
 	KUNIT_CASE(rank_order),

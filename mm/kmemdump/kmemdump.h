@@ -72,6 +72,7 @@ static inline void kmemdump_table_init(struct kmemdump_table *table)
 #define KMEMDUMP_ENTRY_SILENT	0x04	/* goes with its module without a word */
 #define KMEMDUMP_ENTRY_AREA	0x08	/* others may be inside; it changes under the writer */
 #define KMEMDUMP_ENTRY_CPU	0x10	/* the area of a CPU */
+#define KMEMDUMP_ENTRY_RING	0x20	/* of the log: its newest part goes first */
 
 /*
  * struct kmemdump_entry.state: a bit for each backend that was told of the
@@ -141,6 +142,15 @@ void kmemdump_set_addr(struct kmemdump_region *region, unsigned long addr,
 		       const struct module *mod);
 
 /* coreset.c */
+int kmemdump_add_core_region(const char *name, const void *addr, size_t size,
+			     enum kmemdump_class class, u8 flags);
+
+/* log.c */
+int kmemdump_vmcoreinfo_value(const char *key, unsigned int base, unsigned long *value);
+int kmemdump_add_log(void);
+void kmemdump_add_newest_log(struct kmemdump_image *image);
+
+/* module.c */
 bool kmemdump_is_module_addr(unsigned long addr);
 void kmemdump_add_module(struct module *mod);
 
@@ -214,9 +224,14 @@ struct kmemdump_image_region {
 	u8				state;
 };
 
+/* The log is in so many parts by age, each with twice as many records as the one before. */
+#define KMEMDUMP_LOG_STEPS	16
+
 /* What stands first in the image: if the dump is cut, that is still there. */
 enum kmemdump_order {
-	KMEMDUMP_ORDER_LOG,
+	KMEMDUMP_ORDER_LOG_HEAD,	/* what leads to the records of the log */
+	KMEMDUMP_ORDER_LOG_NEWEST,	/* the newest of those, then older ones */
+	KMEMDUMP_ORDER_LOG = KMEMDUMP_ORDER_LOG_NEWEST + KMEMDUMP_LOG_STEPS,
 	KMEMDUMP_ORDER_CRASHED,		/* the task that panicked */
 	KMEMDUMP_ORDER_CURRENT,		/* those on the other CPUs */
 	KMEMDUMP_ORDER_HIGH,		/* providers' regions */
@@ -265,6 +280,12 @@ struct kmemdump_image_cpu {
 /* Loads that the crash set may need besides those of regions. */
 #define KMEMDUMP_MAX_FOUND	8192
 
+/*
+ * And the log, by age: of three rings, each part may go on at the start of the ring and
+ * have something that is left to fill_regions() before and behind it.
+ */
+#define KMEMDUMP_LOG_LOADS	(3 * 4 * KMEMDUMP_LOG_STEPS)
+
 /* And that choosing slots may. */
 #define KMEMDUMP_SPARE_LOADS	8
 
@@ -284,6 +305,7 @@ struct kmemdump_image {
 	unsigned int			nr_left_out;	/* pieces there was no room for */
 	bool				full;
 	bool				live;		/* of a running system */
+	bool				has_log;
 	bool				later;		/* firmware saves what it describes */
 	unsigned long			last_table;
 	struct kmemdump_image_region	*regions;

@@ -3,14 +3,16 @@
 
 import re
 
+import pytest
+
 from harness.lab import RECORD, expect
 
 
 def test_too_small(lab):
     """The log and VMCOREINFO come first; check says what is cut and what is missing."""
-    dump, console = lab.crash_in("small", "irqsoff", area="0x10000", options="random_kib=512")
+    dump, console = lab.crash_in("small", "irqsoff", area="0x18000", options="random_kib=512")
     expect("dump saved in part" in console, "the kernel to say that it is partial", console)
-    expect(dump.stat().st_size <= 0x10000, "a record no larger than its area")
+    expect(dump.stat().st_size <= 0x18000, "a record no larger than its area")
 
     out = lab.reader("check", dump, status=1)
     expect("partial record" in out, "check to call it partial", out)
@@ -38,6 +40,27 @@ def test_full_log(lab):
     lines = re.findall(r"[0-9A-Za-z+/]{70}$", lab.reader("log", dump), re.M)
     expect(1000 < len(lines) < 200000 // 70, "a log that is full of them", str(len(lines)))
     expect(dump.stat().st_size <= 300 << 10, "no more than 300 KiB", str(dump.stat().st_size))
+
+
+@pytest.mark.parametrize("area, log", [("0x10000", "256K"), ("0x40000", "2M")])
+def test_larger_log(lab, area, log):
+    """Of a log that is larger than the area, what came last can be read: the panic, and as much of
+    what was before it as there is room for; also if the log has gone round its ring."""
+    with lab.guest(area=area, append=f"log_buf_len={log} printk.devkmsg=on") as guest:
+        # Lines that go to no console, and do not compress.
+        guest.run("head -c 1600000 /dev/urandom | base64 -w 67 | sed 's/^/<7>/' | "
+                  "dd of=/dev/kmsg bs=71 iflag=fullblock", timeout=600)
+        guest.run("echo '<7>the last line' > /dev/kmsg")
+        record, console = lab.crash(guest, "larger-log")
+    expect("dump saved in part" in console, "the kernel to say that it is partial", console)
+    log = lab.reader("log", record, status=1)
+    for text in ("the last line", "sysrq: Trigger a crash",
+                 "Kernel panic - not syncing: sysrq triggered crash", "Call Trace"):
+        expect(text in log, f"{text!r} in the log", log[-3000:])
+    lines = re.findall(r"[0-9A-Za-z+/]{67}$", log, re.M)
+    # A line takes 71 bytes, and what describes it 112, of which most are the same in all.
+    expect(len(lines) * 100 > int(area, 16) // 2, "older lines, too", str(len(lines)))
+    expect(log.index("the last line") > log.rindex(lines[-1]), "in their order", log[-3000:])
 
 
 def test_16_mib(lab):
