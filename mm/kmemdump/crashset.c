@@ -605,6 +605,7 @@ void kmemdump_find_crash_set(struct kmemdump_image *image)
 		add_cpu_stacks(image, cpu);
 	add_all_tasks(image);
 	add_xarray(image, &init_pid_ns.idr.idr_rt, KMEMDUMP_ORDER_TASKS);
+	kmemdump_find_modules(image);
 	add_slab_caches(image);
 	reach_from_variables(image);
 	if (image->set >= KMEMDUMP_SET_EXTENDED)

@@ -73,6 +73,7 @@ static inline void kmemdump_table_init(struct kmemdump_table *table)
 #define KMEMDUMP_ENTRY_AREA	0x08	/* others may be inside; it changes under the writer */
 #define KMEMDUMP_ENTRY_CPU	0x10	/* the area of a CPU */
 #define KMEMDUMP_ENTRY_RING	0x20	/* of the log: its newest part goes first */
+#define KMEMDUMP_ENTRY_MODULE	0x40	/* the struct module of its owner */
 
 /*
  * struct kmemdump_entry.state: a bit for each backend that was told of the
@@ -153,6 +154,7 @@ void kmemdump_add_newest_log(struct kmemdump_image *image);
 /* module.c */
 bool kmemdump_is_module_addr(unsigned long addr);
 void kmemdump_add_module(struct module *mod);
+void kmemdump_find_modules(struct kmemdump_image *image);
 
 /* crashset.c; the linker makes the tables of the unwinder */
 #ifdef CONFIG_UNWINDER_ORC

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 from harness import host, story
+from harness.crash import COMMANDS, COMPLAINT, answers
 from harness.firmware import Held
 from harness.lab import expect
 
@@ -15,11 +16,6 @@ from harness.lab import expect
 BOARDS = ("x86_64-ramoops", "arm64-ramoops")
 LA57 = ("-cpu", "qemu64,+la57")
 PANIC = "Kernel panic - not syncing: sysrq triggered crash"
-COMMANDS = ("sys", "ps", "bt", "bt -a", "foreach bt", "task", "runq", "mod", "timer", "irq",
-            "p jiffies", "log")
-# How its commands start a line when something is wrong; "crash:" is from its start.
-COMPLAINT = re.compile(r"^(crash|%s): .*|^WARNING: .*|.*read error.*|.*seek error.*"
-                       % "|".join({c.split()[0] for c in COMMANDS} | {"struct", "rd"}), re.M)
 DRGN = """
 import json
 def frames(thread):
@@ -70,19 +66,6 @@ def _dump(lab, board, core_set="standard", cpus=None, append="", devices=()):
     return there, path, there.elf(path)
 
 
-def _crash(there, core, commands):
-    """What crash prints before the first command and for each, after it was asked for no flags."""
-    asked = []
-    for i, command in enumerate(commands):
-        asked += [f"eval {770000 + i}", command]
-    text = host.crash(there.kernel.vmlinux, core, asked, debian=there.board.debian)
-    parts = re.split(r"^hexadecimal: .*\n +decimal: 7700(\d\d).*\n +octal: .*\n +binary: .*\n", text,
-                     flags=re.M)
-    expect(len(parts) == 2 * len(commands) + 1, "an answer to each command", text[-3000:])
-    expect(not parts[0].strip(), "crash to start without a word", parts[0][-3000:])
-    return dict(zip(commands, parts[2::2]))
-
-
 def _json(there, record):
     return json.loads(there.reader("check", "--json", record))
 
@@ -93,7 +76,7 @@ def check_crash(lab, board, **kwargs):
     [region] = [r for r in info["regions"] if r["name"] == "my_critical_data"]
     rd = f"rd -a {region['virtual']}"
     # One session for all: crash of another architecture takes long to start.
-    out = _crash(there, core, [*COMMANDS, "foreach 1 task", rd])
+    out = answers(there, core, [*COMMANDS, "foreach 1 task", rd])
     for command, text in out.items():
         complaints = [m[0] for m in COMPLAINT.finditer(text)] if command != "log" else []
         expect(text.strip() and not complaints, f"crash to answer {command!r} without an error",
@@ -180,7 +163,7 @@ def test_crash_in_a_module(lab):
         guest.run("insmod kmemdump_crash.ko")
         record, _ = lab.crash(guest, "module",
                               "echo oops > /sys/module/kmemdump_crash/parameters/crash")
-    out = _crash(lab, lab.elf(record), ["bt", "mod"])
+    out = answers(lab, lab.elf(record), ["bt", "mod"])
     expect("[exception RIP: crash_oops" in out["bt"], "the function that crashed", out["bt"])
     for name in ("crash_now", "param_attr_store", "vfs_write"):
         expect(re.search(rf"#\d+ \[\w+\] {name} at ", out["bt"]), f"{name} in the backtrace",
@@ -320,7 +303,7 @@ def test_running_system(lab):
     # do, and all four with less than 0.075^4 = 1 / 31,000.
     wrong = dict.fromkeys(["ps", "bt 2", "runq", "timer", "mod"])
     for core in cores:
-        out = _crash(lab, core, list(wrong))
+        out = answers(lab, core, list(wrong))
         if "ps" in wrong:
             expect("kthreadd" in out["ps"], "tasks", out["ps"])
         wrong = {command: text for command, text in out.items()
@@ -359,7 +342,7 @@ def test_crowd(lab):
     expect(info["good"] and info["left_out"] == 0, "a whole dump", str(info["left_out"]))
     names = {r["name"] for r in info["regions"] if r["checksum"] == "good"}
     expect({f"crowd-{i}" for i in range(3000)} <= names, "all regions, checksums right")
-    out = _crash(lab, lab.elf(record), ["ps", "foreach IN bt"])
+    out = answers(lab, lab.elf(record), ["ps", "foreach IN bt"])
     crowd = re.findall(r"\[crowd/\d+\]", out["ps"])
     expect(len(crowd) == 1000, "all threads in ps", str(len(crowd)))
     blocks = [b for b in out["foreach IN bt"].split("PID: ") if "crowd/" in b]

@@ -349,20 +349,22 @@ def _foreign(debian, program, *args, text=None):
     return proc.stdout + proc.stderr
 
 
-def crash(vmlinux, dump, commands, *options, debian="amd64"):
+def crash(vmlinux, dump, commands, *options, debian="amd64", files=()):
     """What stock crash answers to @commands on @dump. It reads only dumps of the machine
-    that it was built for."""
+    that it was built for. A command has {n} where the path of the n-th of @files is to be."""
     text = "\n".join(commands) + "\nquit\n"
     if debian == "amd64":
-        with _in_root(vmlinux, dump) as paths:
-            return _chroot("crash", "-s", *options, *paths, text=text)
-    return _foreign(debian, "crash", "-s", *options, vmlinux, dump, text=text)
+        with _in_root(vmlinux, dump, *files) as (symbols, core, *paths):
+            return _chroot("crash", "-s", *options, symbols, core, text=text.format(*paths))
+    return _foreign(debian, "crash", "-s", *options, vmlinux, dump, text=text.format(*files))
 
 
-def gdb(vmlinux, dump, offset, commands):
-    """What gdb answers on @dump of a kernel that runs @offset from where it was linked."""
-    with _in_root(vmlinux, dump) as (symbols, core):
-        args = [f"core-file {core}", f"symbol-file -o {offset:#x} {symbols}", *commands]
+def gdb(vmlinux, dump, offset, commands, files=()):
+    """What gdb answers on @dump of a kernel that runs @offset from where it was linked. A command
+    has {n} where the path of the n-th of @files is to be."""
+    with _in_root(vmlinux, dump, *files) as (symbols, core, *paths):
+        args = [f"core-file {core}", f"symbol-file -o {offset:#x} {symbols}",
+                *(command.format(*paths) for command in commands)]
         return _chroot("gdb-multiarch", "-nx", "-batch", *(f"-ex={arg}" for arg in args))
 
 
@@ -388,15 +390,16 @@ def makedumpfile(vmcore, *options, debian="amd64"):
     return out
 
 
-def drgn(vmlinux, dump, script):
-    """What a Python @script prints, which has the dump as @prog."""
-    with _in_root(vmlinux, dump) as (symbols, core):
+def drgn(vmlinux, dump, script, files=()):
+    """What a Python @script prints, which has the dump as @prog, and the debugging information of
+    the kernel and of the modules in @files."""
+    with _in_root(vmlinux, dump, *files) as (symbols, core, *paths):
         return _chroot("python3", "-", text=f"""
 import drgn
 from drgn.helpers.linux import *
 prog = drgn.Program()
 prog.set_core_dump({core!r})
-prog.load_debug_info([{symbols!r}])
+prog.load_debug_info({[symbols, *paths]!r})
 {script}""")
 
 

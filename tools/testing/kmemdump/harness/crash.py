@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What stock crash answers, command by command."""
+
+import re
+
+from . import host
+from .lab import expect
+
+# How its commands start a line when something is wrong.
+COMMANDS = ("sys", "ps", "bt", "bt -a", "foreach bt", "task", "runq", "mod", "timer", "irq",
+            "p jiffies", "log")
+COMPLAINT = re.compile(r"^(crash|%s): .*|^WARNING: .*|.*read error.*|.*seek error.*"
+                       % "|".join({c.split()[0] for c in COMMANDS} | {"struct", "rd", "sym"}),
+                       re.M)
+
+
+def answers(there, core, commands, files=()):
+    """What crash prints for each command, and that it starts without a word. A command may have
+    the place of the n-th of @files as {n}."""
+    asked = []
+    for i, command in enumerate(commands):
+        asked += [f"eval {770000 + i}", command]
+    text = host.crash(there.kernel.vmlinux, core, asked, debian=there.board.debian, files=files)
+    parts = re.split(r"^hexadecimal: .*\n +decimal: 7700(\d\d).*\n +octal: .*\n +binary: .*\n", text,
+                     flags=re.M)
+    expect(len(parts) == 2 * len(commands) + 1, "an answer to each command", text[-3000:])
+    expect(not parts[0].strip(), "crash to start without a word", parts[0][-3000:])
+    return dict(zip(commands, parts[2::2]))
