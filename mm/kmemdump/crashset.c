@@ -305,20 +305,26 @@ static const struct {
 	{ offsetof(struct task_struct, nsproxy), sizeof(struct nsproxy), true },
 };
 
-static void add_task(struct kmemdump_image *image, const struct task_struct *task, bool running,
+static void add_task(struct kmemdump_image *image, const struct task_struct *task,
 		     enum kmemdump_order order)
 {
 	void *part;
 	int i;
 
 	add(image, task, sizeof(*task), order);
-	add_task_stack(image, task, running, order);
 	for (i = 0; i < ARRAY_SIZE(task_parts); i++) {
 		if (task_parts[i].extended && image->set < KMEMDUMP_SET_EXTENDED)
 			continue;
 		if (kmemdump_peek(&part, (void *)task + task_parts[i].offset, sizeof(part)) && part)
 			add(image, part, task_parts[i].size, order);
 	}
+}
+
+static void add_running_task(struct kmemdump_image *image, const struct task_struct *task,
+			     enum kmemdump_order order)
+{
+	add_task(image, task, order);
+	add_task_stack(image, task, true, order);
 }
 
 static void add_running_tasks(struct kmemdump_image *image)
@@ -329,12 +335,12 @@ static void add_running_tasks(struct kmemdump_image *image)
 	for (i = 0; i < image->nr_cpus; i++)
 		add_text(image, instruction_pointer(&image->cpus[i].regs),
 			 KMEMDUMP_ORDER_CURRENT);
-	add_task(image, current, true, KMEMDUMP_ORDER_CRASHED);
+	add_running_task(image, current, KMEMDUMP_ORDER_CRASHED);
 	for_each_present_cpu(cpu)
-		add_task(image, kmemdump_task_on(cpu), true, KMEMDUMP_ORDER_CURRENT);
+		add_running_task(image, kmemdump_task_on(cpu), KMEMDUMP_ORDER_CURRENT);
 	/* Those that idle for the CPUs are on no list. */
 	for_each_present_cpu(cpu)
-		add_task(image, idle_task(cpu), true, KMEMDUMP_ORDER_TASKS);
+		add_running_task(image, idle_task(cpu), KMEMDUMP_ORDER_TASKS);
 }
 
 static struct list_head *next_of(const struct list_head *entry)
@@ -345,8 +351,9 @@ static struct list_head *next_of(const struct list_head *entry)
 }
 
 static void add_threads(struct kmemdump_image *image, struct task_struct *process,
-			unsigned int *left)
+			unsigned int *left, bool stacks)
 {
+	struct task_struct *task;
 	struct list_head *head, *pos;
 	struct signal_struct *signal;
 
@@ -355,12 +362,16 @@ static void add_threads(struct kmemdump_image *image, struct task_struct *proces
 	head = &signal->thread_head;
 	for (pos = next_of(head); pos && pos != head && *left; pos = next_of(pos)) {
 		(*left)--;
-		add_task(image, list_entry(pos, struct task_struct, thread_node), false,
-			 KMEMDUMP_ORDER_TASKS);
+		task = list_entry(pos, struct task_struct, thread_node);
+		if (stacks)
+			add_task_stack(image, task, false, KMEMDUMP_ORDER_TASKS);
+		else
+			add_task(image, task, KMEMDUMP_ORDER_TASKS);
 	}
 }
 
-static void add_all_tasks(struct kmemdump_image *image)
+/* The tasks themselves, or their @stacks. */
+static void add_all_tasks(struct kmemdump_image *image, bool stacks)
 {
 	unsigned int left = clamp_t(int, nr_threads, 0, PID_MAX_LIMIT) + SPARE_TASKS;
 	unsigned int processes = left;
@@ -368,7 +379,7 @@ static void add_all_tasks(struct kmemdump_image *image)
 
 	do {
 		touch_nmi_watchdog();
-		add_threads(image, list_entry(pos, struct task_struct, tasks), &left);
+		add_threads(image, list_entry(pos, struct task_struct, tasks), &left, stacks);
 		pos = next_of(pos);
 		/* In a damaged list, those that it leads to may have no threads. */
 	} while (pos && pos != &init_task.tasks && left && --processes);
@@ -590,9 +601,9 @@ static void add_vmemmap_list(struct kmemdump_image *image)
 #endif
 
 /*
- * Put into @image what the core set has besides regions. It takes no lock: at
- * panic nothing else runs, and on a running system what is read in the middle of
- * a change can only be wrong, not dangerous.
+ * Put into @image what the core set has besides regions, and what debuggers can't start
+ * without. It takes no lock: at panic nothing else runs, and on a running system what is
+ * read in the middle of a change can only be wrong, not dangerous.
  */
 void kmemdump_find_crash_set(struct kmemdump_image *image)
 {
@@ -603,11 +614,21 @@ void kmemdump_find_crash_set(struct kmemdump_image *image)
 	add_vmemmap_list(image);
 	for_each_possible_cpu(cpu)
 		add_cpu_stacks(image, cpu);
-	add_all_tasks(image);
 	add_xarray(image, &init_pid_ns.idr.idr_rt, KMEMDUMP_ORDER_TASKS);
 	kmemdump_find_modules(image);
 	add_slab_caches(image);
 	reach_from_variables(image);
+}
+
+/*
+ * The tasks that do not run, and what else is only good to have. Any user can make so many
+ * tasks that the image has no room for all of them, so everything else is in it by now, and
+ * what shows that a task is there goes before any stack.
+ */
+void kmemdump_find_tasks(struct kmemdump_image *image)
+{
+	add_all_tasks(image, false);
 	if (image->set >= KMEMDUMP_SET_EXTENDED)
 		add_percpu_chunks(image);
+	add_all_tasks(image, true);
 }

@@ -698,6 +698,10 @@ static void start(struct kmemdump_image *image, enum kmemdump_set set)
 static void finish(struct kmemdump_image *image)
 {
 	fill_regions(image, FILLED_LAST);
+	if (image->set >= KMEMDUMP_SET_STANDARD) {
+		kmemdump_find_tasks(image);
+		merge_loads(image);
+	}
 	if (image->slots) {
 		kmemdump_choose_slots(image);
 		return;

@@ -162,6 +162,7 @@ extern int __start_orc_unwind_ip[];
 extern struct orc_entry __start_orc_unwind[];
 #endif
 void kmemdump_find_crash_set(struct kmemdump_image *image);
+void kmemdump_find_tasks(struct kmemdump_image *image);
 const struct task_struct *kmemdump_task_on(unsigned int cpu);
 
 /* lifetime.c */
