@@ -225,10 +225,16 @@ static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
 	if (top)
 		add_stack(image, ALIGN(top, IRQ_STACK_SIZE) - IRQ_STACK_SIZE, IRQ_STACK_SIZE, 0,
 			  KMEMDUMP_ORDER_PERCPU);
-	/* Their memory is in the per-CPU area, at other addresses. */
-	if (exceptions)
-		kmemdump_image_add_tables(image, (unsigned long)exceptions, sizeof(*exceptions),
-					  KMEMDUMP_ORDER_PERCPU);
+	/*
+	 * Those of NMIs, double faults and others. Their memory is in the per-CPU area, at
+	 * other addresses; between them are pages that are not mapped.
+	 */
+	if (exceptions) {
+		unsigned long low = (unsigned long)exceptions;
+
+		kmemdump_image_add_tables(image, low, sizeof(*exceptions), KMEMDUMP_ORDER_PERCPU);
+		add_return_addresses(image, low, low + sizeof(*exceptions), KMEMDUMP_ORDER_PERCPU);
+	}
 }
 #elif defined(CONFIG_ARM64)
 static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
@@ -237,6 +243,10 @@ static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
 
 	if (low)
 		add_stack(image, low, IRQ_STACK_SIZE, 0, KMEMDUMP_ORDER_PERCPU);
+#ifdef CONFIG_VMAP_STACK
+	low = (unsigned long)per_cpu(overflow_stack, cpu);
+	add_stack(image, low, OVERFLOW_STACK_SIZE, 0, KMEMDUMP_ORDER_PERCPU);
+#endif
 }
 #elif defined(CONFIG_PPC_BOOK3S_64)
 static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)

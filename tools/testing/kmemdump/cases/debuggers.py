@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import subprocess
+import time
 
 from harness import host, story
 from harness.crash import COMMANDS, COMPLAINT, answers
@@ -170,6 +171,85 @@ def test_crash_in_a_module(lab):
                out["bt"])
     for text in out.values():
         expect(not COMPLAINT.search(text), "no error", text)
+
+
+def _expect_frames(text, names, what):
+    """A line of a backtrace for each of @names, in this order."""
+    found = re.findall(r"^ *#\d+ \[\w+\] (\w+) at ", text, re.M)
+    expect([name for name in found if name in names] == list(names), what, text)
+
+
+def test_crash_in_an_nmi(lab):
+    """The backtrace goes from the panic through the NMI to what that has interrupted."""
+    with lab.guest(append="kmemdump.coreset=standard unknown_nmi_panic", cpus=1) as guest:
+        def inject():
+            guest.send("insmod kmemdump_crash.ko mode=spin")
+            # Not before: printk can't be interrupted by a panic everywhere.
+            deadline = time.monotonic() + 120
+            while "6b6d64756d705350" not in guest.qmp(
+                    "human-monitor-command", **{"command-line": "info registers"}):
+                expect(time.monotonic() < deadline, "it to spin", guest.text[-2000:])
+                time.sleep(0.05)
+            guest.qmp("inject-nmi")
+
+        record, console = lab.crash(guest, "nmi", inject)
+    expect("NMI: Not continuing" in console, "a panic in the NMI", console)
+    core = lab.elf(record)
+    out = answers(lab, core, ["bt", "bt -a", "log"])
+    for command in ("bt", "bt -a"):
+        expect(not COMPLAINT.search(out[command]), "no error", out[command])
+        _expect_frames(out[command], ("panic", "exc_nmi", "crash_spin", "do_one_initcall"),
+                       "both stacks")
+        expect("exception RIP: spin+" in out[command], "what was interrupted", out[command])
+    out = json.loads(host.drgn(lab.kernel.vmlinux, core, CRASHED))
+    expect([name for name in out if name in ("panic", "exc_nmi", "do_one_initcall")] ==
+           ["panic", "exc_nmi", "do_one_initcall"], "both stacks in drgn", str(out))
+
+
+def test_many_threads(lab):
+    """Any user can start more threads than an image has room for. What debuggers need to start is
+    there, and all threads are known; stacks are there as far as there is room, and the reader says
+    that others are not."""
+    with lab.guest(area="0x1000000", append="kmemdump.coreset=standard", memory_mib=1024) as guest:
+        guest.run("echo 20000 > /proc/sys/kernel/threads-max; "
+                  "insmod kmemdump_crowd.ko threads=10000 regions=0", timeout=300)
+        record, console = lab.crash(guest, "many-threads", timeout=300)
+    check = lab.reader("check", record, status=1)
+    expect("complete record" in check and re.search(r"left out: \d+ pieces", check),
+           "a record that says that it has not all", check)
+    core = lab.elf(record)
+    out = answers(lab, core, ["sys", "ps", "bt", "bt -a", "runq", "p jiffies"])
+    for command, text in out.items():
+        expect(not COMPLAINT.search(text), f"no complaint about {command!r}", text[-3000:])
+    _expect_frames(out["bt"], ("panic", "sysrq_handle_crash", "ksys_write"), "the crash")
+    expect(out["ps"].count("[crowd/") == 10000, "all threads, without their stacks", out["sys"])
+
+
+CRASHED = """
+import json
+print(json.dumps([frame.name for frame in prog.crashed_thread().stack_trace()]))
+"""
+
+
+def test_stack_overflow(lab):
+    """The backtrace goes from the stack that is for such faults to the one that was too small."""
+    with lab.guest(append="kmemdump.coreset=standard oops=panic") as guest:
+        record, console = lab.crash(guest, "overflow", "insmod kmemdump_crash.ko mode=overflow")
+    expect("stack guard page" in console, "a stack overflow", console)
+    core = lab.elf(record)
+    out = answers(lab, core, ["bt", "log"])
+    expect(not COMPLAINT.search(out["bt"]), "no error", out["bt"])
+    _expect_frames(out["bt"], ("panic", "exc_double_fault"), "the stack of the fault")
+    expect(out["bt"].count("overflow at ") > 5, "the one that was too small", out["bt"])
+
+
+def test_stack_overflow_on_arm64(lab):
+    there = lab.other("arm64-ramoops")
+    with there.guest(append="kmemdump.coreset=standard") as guest:
+        record, console = there.crash(guest, "overflow", "insmod kmemdump_crash.ko mode=overflow")
+    expect("kernel stack overflow" in console, "a stack overflow", console)
+    out = json.loads(host.drgn(there.kernel.vmlinux, there.elf(record), CRASHED))
+    expect("panic" in out and "panic_bad_stack" in out, "the stack of the fault", str(out))
 
 
 def _vmcoreinfo(core, key):

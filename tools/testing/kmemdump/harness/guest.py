@@ -209,10 +209,13 @@ class Guest:
 
     def crash_and_hold(self, command="echo c > /proc/sysrq-trigger", timeout=120):
         """Have the guest crash, and stop it at the reset, with its RAM as the crash left it; the
-        console's text of that."""
+        console's text of that. @command is what to type, or a function that has it crash."""
         self.qmp("set-action", reboot="shutdown", shutdown="pause")
         start = len(self.text)
-        self.send(command)
+        if callable(command):
+            command()
+        else:
+            self.send(command)
         self.wait(r"Kernel panic - not syncing", timeout, start)
         self.wait_held(timeout)
         return self.text[start:]
