@@ -244,6 +244,7 @@ void kmemdump_unregister_backend(struct kmemdump_backend *be);
 void kmemdump_refresh_backend(struct kmemdump_backend *be);
 size_t kmemdump_image_data_size(void);
 int kmemdump_record_probe(const void *buf, size_t size, struct timespec64 *time);
+bool kmemdump_has_frame(const void *buf, size_t size);
 
 /* For ops->image() */
 bool kmemdump_image_live(const struct kmemdump_image *image);
@@ -265,11 +266,6 @@ static inline int kmemdump_register_backend(struct kmemdump_backend *be)
 
 static inline void kmemdump_unregister_backend(struct kmemdump_backend *be)
 {
-}
-
-static inline int kmemdump_record_probe(const void *buf, size_t size, struct timespec64 *time)
-{
-	return -EOPNOTSUPP;
 }
 
 #endif /* CONFIG_KMEMDUMP */

@@ -25,6 +25,7 @@
 #include <linux/rculist.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/unaligned.h>
 #include <linux/xxhash.h>
 
 #include "kmemdump.h"
@@ -323,6 +324,45 @@ static int __init kmemdump_panic_init(void)
 }
 core_initcall(kmemdump_panic_init);
 
+/* Whether a good frame stands at @buf, of any type and record, and of a later version, too. */
+static bool is_frame(const void *buf)
+{
+	struct kmemdump_frame frame, want;
+
+	memcpy(&frame, buf, sizeof(frame));
+	fill_frame(&want, le16_to_cpu(frame.type), le64_to_cpu(frame.record_id),
+		   le64_to_cpu(frame.offset), le64_to_cpu(frame.length), le64_to_cpu(frame.time));
+	want.flags = frame.flags;
+	want.version = frame.version;
+	seal_frame(&want);
+	return !memcmp(&frame, &want, sizeof(frame)) && frame.record_id;
+}
+
+/**
+ * kmemdump_has_frame() - whether a part of a kmemdump record is in a buffer
+ * @buf:	what a storage backend found at boot; not trusted
+ * @size:	bytes
+ *
+ * Where there is no good frame, nothing can be made of it.
+ *
+ * Context: any.
+ * Return: true if a good frame of a record stands anywhere in it, as a whole.
+ */
+bool kmemdump_has_frame(const void *buf, size_t size)
+{
+	const u8 *p = buf, *end = buf + size;
+
+	for (; end - p >= (ptrdiff_t)sizeof(struct kmemdump_frame); p++) {
+		p = memchr(p, KMEMDUMP_SKIPPABLE & 0xff, end - p);
+		if (!p || end - p < (ptrdiff_t)sizeof(struct kmemdump_frame))
+			return false;
+		if (get_unaligned_le32(p) == KMEMDUMP_SKIPPABLE && is_frame(p))
+			return true;
+	}
+	return false;
+}
+EXPORT_SYMBOL_GPL(kmemdump_has_frame);
+
 /**
  * kmemdump_record_probe() - whether a buffer starts a kmemdump record
  * @buf:	what a storage backend found at boot; not trusted
@@ -338,16 +378,13 @@ core_initcall(kmemdump_panic_init);
  */
 int kmemdump_record_probe(const void *buf, size_t size, struct timespec64 *time)
 {
-	struct kmemdump_frame frame, want;
+	struct kmemdump_frame frame;
 
-	if (size < sizeof(frame))
+	if (size < sizeof(frame) || !is_frame(buf))
 		return -ENOMSG;
-
 	memcpy(&frame, buf, sizeof(frame));
-	fill_frame(&want, KMEMDUMP_FRAME_HEADER, le64_to_cpu(frame.record_id),
-		   le64_to_cpu(frame.offset), le64_to_cpu(frame.length), le64_to_cpu(frame.time));
-	seal_frame(&want);
-	if (memcmp(&frame, &want, sizeof(frame)) || !frame.record_id)
+	if (le16_to_cpu(frame.type) != KMEMDUMP_FRAME_HEADER || frame.flags ||
+	    le16_to_cpu(frame.version) != KMEMDUMP_VERSION)
 		return -ENOMSG;
 
 	if (time) {

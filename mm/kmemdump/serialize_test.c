@@ -343,6 +343,48 @@ static void record_probe(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_record_probe(f->writer->buf, 64, NULL), -ENOMSG);
 }
 
+/* Any frame of a record tells that there is something to keep, wherever it stands. */
+static void has_frame(struct kunit *test)
+{
+	const size_t size = sizeof(struct kmemdump_frame);
+	struct fixture *f = set_up(test, ROOM);
+	struct kmemdump_frame *header;
+	u8 *buf;
+	size_t i;
+
+	kmemdump_write_all(f->table, NULL);
+	header = (void *)f->writer->buf;
+	buf = kunit_kzalloc(test, 4 * size, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	KUNIT_EXPECT_FALSE(test, kmemdump_has_frame(buf, 4 * size));
+	for (i = 0; i <= 3 * size; i++) {
+		memset(buf, KMEMDUMP_SKIPPABLE & 0xff, 4 * size);
+		memcpy(buf + i, header, size);
+		KUNIT_EXPECT_TRUE_MSG(test, kmemdump_has_frame(buf, 4 * size), "at %zu", i);
+		KUNIT_EXPECT_FALSE_MSG(test, kmemdump_has_frame(buf, i + size - 1), "up to %zu", i);
+	}
+	KUNIT_EXPECT_TRUE(test, kmemdump_has_frame(header, size));
+	KUNIT_EXPECT_FALSE(test, kmemdump_has_frame(header, size - 1));
+	KUNIT_EXPECT_FALSE(test, kmemdump_has_frame(header, 0));
+
+	/* That of a later kernel is nothing to throw away, but not one that we can read. */
+	memcpy(buf, header, size);
+	((struct kmemdump_frame *)buf)->version = cpu_to_le16(KMEMDUMP_VERSION + 1);
+	((struct kmemdump_frame *)buf)->checksum =
+		cpu_to_le64(xxh64(buf, offsetof(struct kmemdump_frame, checksum), 0));
+	KUNIT_EXPECT_TRUE(test, kmemdump_has_frame(buf, size));
+	KUNIT_EXPECT_EQ(test, kmemdump_record_probe(buf, size, NULL), -ENOMSG);
+
+	/* One of another type, which is no header. */
+	KUNIT_EXPECT_TRUE(test, kmemdump_has_frame(f->writer->buf + 1, f->writer->used - 1));
+	for (i = 0; i < 8 * size; i++) {
+		f->writer->buf[i / 8] ^= 1 << i % 8;
+		KUNIT_EXPECT_FALSE_MSG(test, kmemdump_has_frame(header, size), "bit %zu flipped",
+				       i);
+		f->writer->buf[i / 8] ^= 1 << i % 8;
+	}
+}
+
 static struct kunit_case serialize_cases[] = {
 	KUNIT_CASE(whole_record),
 	KUNIT_CASE(little_room),
@@ -352,6 +394,7 @@ static struct kunit_case serialize_cases[] = {
 	KUNIT_CASE(failing_writer),
 	KUNIT_CASE(several_writers),
 	KUNIT_CASE(record_probe),
+	KUNIT_CASE(has_frame),
 	{}
 };
 

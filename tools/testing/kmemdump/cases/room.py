@@ -88,11 +88,48 @@ def test_16_mib(lab):
     expect("complete record" in out and "region random" not in out, "all of it intact", out)
 
 
-def test_larger_than_the_memory(lab):
-    """An area that does not fit is refused by name, and the machine boots on."""
-    with lab.guest(area="0x2000000") as guest:
+# An area that can't be -> what the kernel says.
+IMPOSSIBLE = {"0x2000000": "no room for a kmemdump area", "11": "is no multiple of 4096, or too large",
+              "100000": "is no multiple of 4096, or too large",
+              "0x80000000": "is no multiple of 4096, or too large"}
+
+
+@pytest.mark.parametrize("area", IMPOSSIBLE)
+def test_impossible_size(lab, area):
+    """An area that can't be is refused by name; the dmesg records are there all the same."""
+    with lab.guest(area=area) as guest:
         log = guest.run("dmesg")
-        expect("no room for a kmemdump area" in log, "a clear message", log)
+        expect(IMPOSSIBLE[area] in log, "a clear message", log)
+        guest.crash()
+        shown = guest.run("ls /sys/fs/pstore")
+        text = guest.run("cat /sys/fs/pstore/dmesg-ramoops-0")
+    expect("dmesg-ramoops-0" in shown and "kmemdump" not in shown, "records of dmesg only", shown)
+    expect("sysrq triggered crash" in text, "the log of the crash", text[-2000:])
+
+
+def test_no_memory_to_read_it(lab):
+    """A record that is larger than the memory that is left is shown as far as there is memory for
+    it, and can be erased: or no later crash would be saved, for a reason that nobody sees."""
+    with lab.guest(area="0x1000000") as guest:
+        guest.crash("insmod kmemdump_crash.ko mode=irqsoff random_kib=14000")
+        guest.run("umount /sys/fs/pstore")
+        guest.run("mkdir /fill && mount -t tmpfs -o size=100% none /fill")
+        free = int(re.search(r"MemAvailable: +(\d+) kB", guest.run("cat /proc/meminfo"))[1])
+        # 8 MiB are left, which is half of the record.
+        guest.run(f"dd if=/dev/zero of=/fill/all bs=1M count={free // 1024 - 8}", timeout=120)
+        guest.run("mount -t pstore none /sys/fs/pstore")
+        log = guest.run("dmesg")
+        expect("no memory to show more than" in log and "Out of memory" not in log,
+               "the kernel to say so, and nobody to be killed for it", log[-3000:])
+        size = int(guest.run(f"stat -c %s /sys/fs/pstore/{RECORD}"))
+        expect(0 < size < 14000 << 10, "a part of it", str(size))
+        guest.run("umount /sys/fs/pstore && umount /fill && mount -t pstore none /sys/fs/pstore")
+        size = int(guest.run(f"stat -c %s /sys/fs/pstore/{RECORD}"))
+        expect(size > 14000 << 10, "all of it, when there is memory again", str(size))
+        guest.run(f"rm /sys/fs/pstore/{RECORD}")
+        dump, console = lab.crash(guest, "after-it")
+    expect("dump saved," in console, "the next crash to be saved", console)
+    expect("complete record" in lab.reader("check", dump), "a whole record")
 
 
 def test_odd_size(lab):
@@ -104,13 +141,6 @@ def test_odd_size(lab):
         expect(shown.strip() == "102400", "the parameter to show it", shown)
         dump, _ = lab.crash(guest, "odd")
     expect("complete record" in lab.reader("check", dump), "a whole record")
-
-
-def test_impossible_sizes(lab):
-    for size in ("11", "100000", "0x80000000"):
-        with lab.guest(area=size) as guest:
-            log = guest.run("dmesg")
-            expect("is no multiple of 4096, or too large" in log, "a clear message", log)
 
 
 def test_ecc(lab):

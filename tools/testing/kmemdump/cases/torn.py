@@ -4,6 +4,8 @@
 import re
 import struct
 
+import pytest
+
 from harness.debugger import Debugger
 from harness.elfcore import ElfCore
 from harness.host import xxh64
@@ -117,15 +119,47 @@ def test_header_damaged(lab):
            "the rest intact", out)
 
 
-def test_impossible_size(lab):
-    """A zone that claims more than it can hold is emptied, which the kernel says; and the next
-    crash is saved."""
-    def change(ram, zone):
-        overwrite(ram, zone + 8, b"\xff\xff\xff\x7f")
+# Where the header of the zone is damaged, and what stands there then. The sizes are as in a line of
+# the cache from before the crash, which the reset has lost.
+ZONE_DAMAGE = {"signature": (2, None), "sizes": (4, bytes(8)), "start": (4, struct.pack("<I", 4096)),
+               "impossible": (8, b"\xff\xff\xff\x7f")}
 
-    dump, log = _tamper(lab, "size", change)
-    expect(not dump, "no record", log)
-    expect("found existing invalid buffer" in log, "ramoops to say so", log)
+
+@pytest.mark.parametrize("what", ZONE_DAMAGE)
+def test_zone_header_damaged(lab, what):
+    """The frames of a record tell all that has to be known of it: whatever the header of its zone
+    says, it is shown, and is whole."""
+    def change(ram, zone):
+        at, new = ZONE_DAMAGE[what]
+        overwrite(ram, zone + at, new or bytes([ram[zone + at] ^ 0x10]))
+
+    dump, log = _tamper(lab, f"zone-{what}", change)
+    expect(dump and "a record is in it" in log or what == "start", "the record to be shown", log)
+    out = lab.reader("check", dump)
+    expect("complete record" in out and re.search(r"(\d+) of \1 whole", out), "all of it", out)
+
+
+def test_erased_for_good(lab):
+    """A record that was erased is not found again, though its bytes are still in RAM."""
+    with lab.guest() as guest:
+        guest.run("insmod kmemdump_test.ko")
+        guest.crash()
+        guest.run(f"rm /sys/fs/pstore/{RECORD}")
+        guest.reboot()
+        log = guest.run("dmesg")
+        expect(RECORD not in guest.run("ls /sys/fs/pstore") and "kmemdump area" not in log,
+               "no record", log)
+
+
+def test_garbage_in_a_good_zone(lab):
+    """A zone that says it has a record, and has nothing of one, does not keep the next crash from
+    being saved."""
+    def change(ram, zone):
+        used = _used(ram, zone)
+        overwrite(ram, zone + ZONE.size, bytes((i * 7 + i // 256) & 0xff for i in range(used)))
+
+    dump, log = _tamper(lab, "no-record", change)
+    expect(not dump and "dropped what is in it, it is no record" in log, "no record", log)
 
 
 def test_garbage(lab):

@@ -12,6 +12,7 @@ from . import current, host, kernel
 from .guest import Guest
 from .host import HERE, Failed
 from .kernel import Board, Kernel
+from .tamper import overwrite
 from .tree import Tree
 
 RECORD = "kmemdump-ramoops-0"
@@ -168,9 +169,11 @@ class Lab:
         raise Failed("there is no kmemdump zone in RAM")
 
     def empty_zone(self, guest, ram):
-        """Erase the record in RAM, as the next boot would after somebody has read it."""
+        """Erase the record in RAM, as the next boot would after somebody has read it: the header
+        of the zone, and the first frame."""
         zone = self.find_zone(guest, ram)
         ZONE.pack_into(ram, zone, ZONE_SIGNATURE, 0, 0)
+        overwrite(ram, zone + ZONE.size, bytes(64))
 
     @cached_property
     def story_dump(self):

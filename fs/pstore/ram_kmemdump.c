@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The zone of ramoops that takes a kmemdump record.
+ *
+ * The zone may be large, so it is read only when someone looks, and what it holds is not
+ * overwritten before it was erased. A record describes itself by its frames; the header of
+ * the zone is only a hint.
+ *
+ * Copyright (C) 2026 the kmemdump authors
+ */
+#define pr_fmt(fmt) "ramoops: " fmt
+
+#include <linux/kmemdump_backend.h>
+#include <linux/pstore.h>
+#include <linux/slab.h>
+#include <linux/sizes.h>
+
+#include "ram_internal.h"
+
+/* Whether there is any good frame of a record in the zone. */
+static bool has_frame(struct persistent_ram_zone *prz)
+{
+	size_t window = SZ_4K, more = sizeof(struct kmemdump_frame) - 1, at;
+	void *buf = kmalloc(window + more, GFP_KERNEL);
+	bool found = false;
+
+	/* Without memory to look at it, it stays. */
+	if (!buf)
+		return true;
+	for (at = 0; at < prz->buffer_size && !found; at += window) {
+		size_t size = min(window + more, prz->buffer_size - at);
+
+		persistent_ram_peek(prz, at, buf, size);
+		found = kmemdump_has_frame(buf, size);
+		cond_resched();
+	}
+	kfree(buf);
+	return found;
+}
+
+/*
+ * Find out if a boot before this one has left a record. The header of the zone does not
+ * tell that for sure: a bit of it may have flipped, or it was in a line of the cache that
+ * the reset has lost, and still a good record begins behind it. On the other hand, what has
+ * no good frame is of no use to anybody, and would keep later dumps from being saved.
+ */
+void ramoops_find_kmemdump(struct persistent_ram_zone *prz)
+{
+	struct kmemdump_frame frame;
+
+	if (persistent_ram_used(prz)) {
+		/* What is wrong now may be corrected when it is read. */
+		if (prz->ecc_info.ecc_size || has_frame(prz))
+			return;
+		pr_warn("kmemdump area: dropped what is in it, it is no record\n");
+		persistent_ram_zap(prz);
+		return;
+	}
+	persistent_ram_peek(prz, 0, &frame, sizeof(frame));
+	if (!kmemdump_record_probe(&frame, sizeof(frame), NULL)) {
+		pr_warn("kmemdump area: its header is damaged, but a record is in it\n");
+		persistent_ram_fill(prz);
+	}
+}
+
+/*
+ * pstore gets the one copy that is made of the record. Without memory for that it gets the
+ * start: what nobody can see, nobody erases, and later dumps would have no place.
+ */
+ssize_t ramoops_read_kmemdump(struct persistent_ram_zone *prz, struct pstore_record *record)
+{
+	size_t used = persistent_ram_used(prz), size;
+	void *buf = NULL;
+
+	/* Counted anew by each reading. */
+	prz->corrected_bytes = 0;
+	prz->bad_blocks = 0;
+	for (size = used; size; size /= 2) {
+		buf = persistent_ram_copy_start(prz, size);
+		if (buf)
+			break;
+	}
+	if (size < used)
+		pr_err("kmemdump record: no memory to show more than %zu of its %zu bytes\n",
+		       size, used);
+	if (!size)
+		return 0;
+	if (prz->bad_blocks)
+		pr_warn("kmemdump record: %d unrecoverable blocks\n", prz->bad_blocks);
+	/* The rest of it may be good. */
+	if (kmemdump_record_probe(buf, size, &record->time))
+		pr_warn("kmemdump record: damaged header\n");
+
+	record->type = prz->type;
+	record->id = 0;
+	record->buf = buf;
+	return size;
+}
+
+/* Called in panic, on the only CPU that still runs. */
+int notrace ramoops_write_kmemdump(struct persistent_ram_zone *prz, struct pstore_record *record)
+{
+	/* The dump of an earlier crash stays until it was read and erased. */
+	if (record->part == 1 && persistent_ram_used(prz))
+		return -EBUSY;
+	if (record->size > prz->buffer_size - persistent_ram_used(prz))
+		return -ENOSPC;
+
+	persistent_ram_write(prz, record->buf, record->size);
+	return 0;
+}
+
+/* Without the first frame, or ramoops_find_kmemdump() would find the record again. */
+void ramoops_erase_kmemdump(struct persistent_ram_zone *prz)
+{
+	static const struct kmemdump_frame none;
+
+	persistent_ram_zap(prz);
+	persistent_ram_poke(prz, 0, &none, sizeof(none));
+}
