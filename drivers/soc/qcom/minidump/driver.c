@@ -115,9 +115,14 @@ static int take_table(struct device *dev)
 	toc = qcom_smem_get(QCOM_SMEM_HOST_ANY, MINIDUMP_ITEM, &size);
 	if (toc == ERR_PTR(-EPROBE_DEFER))
 		return dev_err_probe(dev, -EPROBE_DEFER, "SMEM is not there\n");
+	/* Most boards have SMEM, but no such firmware. */
+	if (toc == ERR_PTR(-ENOENT) || toc == ERR_PTR(-ENXIO)) {
+		dev_dbg(dev, "the firmware has left no table for minidumps\n");
+		return -ENODEV;
+	}
 	if (IS_ERR(toc))
 		return dev_err_probe(dev, PTR_ERR(toc),
-				     "the firmware has left no table for minidumps\n");
+				     "the firmware's table can't be found in a damaged SMEM\n");
 	problem = minidump_check(toc, size);
 	if (problem)
 		return dev_err_probe(dev, -EINVAL, "the firmware's table is of no use: %s\n",

@@ -111,6 +111,8 @@ DIFFER = {
     "fs/pstore/ram_core.o": "zones of which the old contents are read later",
     # A patch of FADump itself: memory that was not kept must not be freed.
     "arch/powerpc/kernel/fadump.o": "what a fix of FADump checks",
+    # And one of SMEM: an item must not leave its partition.
+    "drivers/soc/qcom/smem.o": "what a fix of SMEM checks",
 }
 # How much those may grow, together, in bytes.
 MAY_GROW = 2048

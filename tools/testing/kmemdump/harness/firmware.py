@@ -41,14 +41,16 @@ def toc(subsystems=10, status=1, revision=1, enabled=1, encryption=0, modem=0):
     return data
 
 
-def smem(item=MINIDUMP_ITEM, data=None, version=12):
-    """An image of SMEM with one item; a dict offset -> bytes, the rest is zeros."""
+def smem(item=MINIDUMP_ITEM, data=None, version=12, length=None):
+    """An image of SMEM with one item; a dict offset -> bytes, the rest is zeros. @length is what
+    the item says of itself, if that is not true."""
     data = toc() if data is None else data
     padded = data + bytes(-len(data) % 8)
     header = bytearray(0xD0)
     struct.pack_into("<I", header, 0x40 + 7 * 4, version << 16)
     struct.pack_into("<IIII", header, 0xC0, 1, 0, 0, 0)
-    entry = struct.pack("<HHIHHI", 0xA5A5, item, len(padded), len(padded) - len(data), 0, 0)
+    entry = struct.pack("<HHIHHI", 0xA5A5, item, length or len(padded), len(padded) - len(data),
+                        0, 0)
     free = 32 + len(entry) + len(padded)
     partition = struct.pack("<4sHHIII12x", b"$PRT", 0xFFFE, 0xFFFE, PARTITION_SIZE, free,
                             PARTITION_SIZE)
