@@ -85,10 +85,11 @@ int __devm_kmemdump_register_region(struct device *dev, struct kmemdump_region *
 
 /* The alignment keeps the linker from putting gaps between the entries. */
 #define KMEMDUMP_VAR_SIZE(sym, bytes)					\
+	static_assert(sizeof(KBUILD_MODNAME ":" #sym) <= KMEMDUMP_NAME_LEN); \
 	static const struct kmemdump_var __kmemdump_var_##sym		\
 	__used __section(".kmemdump")					\
 	__aligned(__alignof__(struct kmemdump_var)) = {			\
-		.name = #sym,						\
+		.name = KBUILD_MODNAME ":" #sym,			\
 		.addr = (const void __force *)&(sym),			\
 		.size = (bytes),					\
 	}
@@ -133,8 +134,9 @@ static inline int __devm_kmemdump_register_region(struct device *dev,
  * KMEMDUMP_VAR() - have a static variable carried across a crash
  * @sym: variable of the kernel image or of a module, also a per-CPU one
  *
- * Stands beside the variable, at file scope. The region has the name of the
- * variable, and in a module it comes and goes with it.
+ * Stands beside the variable, at file scope. The name of the region is that of
+ * the module, also if it is built in, and that of the variable: "module:variable".
+ * In a module it comes and goes with it.
  */
 #define KMEMDUMP_VAR(sym)	KMEMDUMP_VAR_SIZE(sym, sizeof(sym))
 

@@ -249,6 +249,17 @@ void kmemdump_remove_entry(struct kmemdump_table *table, struct kmemdump_entry *
 	kmemdump_entry_free(entry);
 }
 
+/* Whether @entry was registered as @name: devm puts the name of the device before it. */
+static bool is_named(const struct kmemdump_entry *entry, const char *name)
+{
+	const char *full = kmemdump_entry_name(entry);
+	size_t full_len = strlen(full), len = strlen(name);
+
+	if (len < full_len && full[full_len - len - 1] == ':')
+		full += full_len - len;
+	return !strcmp(full, name);
+}
+
 /*
  * Take the region with the id and name of @region out of @table. An id that the
  * core gave goes back: @region can be registered again. Process context, may
@@ -263,7 +274,7 @@ int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region
 
 	mutex_lock(&table->lock);
 	entry = xa_load(&table->regions, region->id);
-	if (!entry || strcmp(kmemdump_entry_name(entry), region->name)) {
+	if (!entry || !is_named(entry, region->name)) {
 		mutex_unlock(&table->lock);
 		return -ENOENT;
 	}
@@ -280,7 +291,7 @@ static int move_entry(struct kmemdump_table *table, struct kmemdump_entry *entry
 {
 	int ret;
 
-	if (!entry || strcmp(kmemdump_entry_name(entry), region->name))
+	if (!entry || !is_named(entry, region->name))
 		return -ENOENT;
 	if (!trylock_entry(entry))
 		return -EBUSY;

@@ -22,7 +22,7 @@
 
 struct devres_region {
 	struct kmemdump_region	region;
-	char			name[];
+	char			name[KMEMDUMP_NAME_LEN];
 };
 
 static void release_devres(struct device *dev, void *res)
@@ -33,13 +33,30 @@ static void release_devres(struct device *dev, void *res)
 	kmemdump_unregister_region(&dr->region);
 }
 
+/*
+ * Two devices of a driver have regions of the same name, so that of the device stands
+ * before it; the end of that, if there is not room for all.
+ */
+static int full_name(char *full, const struct device *dev, const char *name)
+{
+	size_t len = strlen(dev_name(dev)), name_len = strnlen(name, KMEMDUMP_NAME_LEN), room;
+
+	if (name_len > KMEMDUMP_NAME_LEN - 3)
+		return -ENAMETOOLONG;
+	room = KMEMDUMP_NAME_LEN - 2 - name_len;
+	snprintf(full, KMEMDUMP_NAME_LEN, "%s:%s", dev_name(dev) + max(len, room) - room, name);
+	return 0;
+}
+
 /**
  * __devm_kmemdump_register_region() - register a region until a driver unbinds
  * @dev: device whose driver registers
  * @region: what to carry; its @id is filled in if it was 0
  * @owner: module that registers, %NULL for the kernel itself
  *
- * Use devm_kmemdump_register_region(), which passes the calling module. The region
+ * Use devm_kmemdump_register_region(), which passes the calling module. The name in
+ * dumps, and for kmemdump_region_id(), is "device:name"; kmemdump_update_region() and
+ * kmemdump_unregister_region() take @region as it is. The region
  * is unregistered when the driver unbinds, also after a probe that failed; devm_
  * memory that was allocated before outlives it.
  *
@@ -50,25 +67,23 @@ int __devm_kmemdump_register_region(struct device *dev, struct kmemdump_region *
 				    struct module *owner)
 {
 	struct devres_region *dr;
-	size_t name_size;
 	int ret;
 
-	if (!region || !region->name)
+	if (!region || !region->name || !*region->name)
 		return -EINVAL;
 
-	name_size = strnlen(region->name, KMEMDUMP_NAME_LEN) + 1;
-	dr = devres_alloc(release_devres, struct_size(dr, name, name_size), GFP_KERNEL);
+	dr = devres_alloc(release_devres, sizeof(*dr), GFP_KERNEL);
 	if (!dr)
 		return -ENOMEM;
-
-	ret = kmemdump_register(region, owner, __builtin_return_address(0));
+	dr->region = *region;
+	dr->region.name = dr->name;
+	ret = full_name(dr->name, dev, region->name);
+	ret = ret ?: kmemdump_register(&dr->region, owner, __builtin_return_address(0));
 	if (ret) {
 		devres_free(dr);
 		return ret;
 	}
-	memcpy(dr->name, region->name, name_size);
-	dr->region.name = dr->name;
-	dr->region.id = region->id;
+	region->id = dr->region.id;
 	devres_add(dev, dr);
 	return 0;
 }

@@ -56,18 +56,18 @@ static struct live find_live(const char *name)
 
 static void annotated(struct kunit *test)
 {
-	struct live live = find_live("kmemdump_test_annotated");
+	struct live live = find_live("lifetime_test:kmemdump_test_annotated");
 
 	KUNIT_ASSERT_TRUE(test, live.found);
 	KUNIT_EXPECT_EQ(test, live.addr, (unsigned long)&kmemdump_test_annotated);
 	KUNIT_EXPECT_EQ(test, live.size, sizeof(kmemdump_test_annotated));
 
-	live = find_live("kmemdump_test_annotated_part");
+	live = find_live("lifetime_test:kmemdump_test_annotated_part");
 	KUNIT_ASSERT_TRUE(test, live.found);
 	KUNIT_EXPECT_EQ(test, live.addr, (unsigned long)kmemdump_test_annotated_part);
 	KUNIT_EXPECT_EQ(test, live.size, 10);
 
-	live = find_live("kmemdump_test_annotated_percpu");
+	live = find_live("lifetime_test:kmemdump_test_annotated_percpu");
 	KUNIT_ASSERT_TRUE(test, live.found);
 	KUNIT_EXPECT_EQ(test, live.size, num_possible_cpus() * sizeof(int));
 	KUNIT_EXPECT_TRUE(test, live.flags & KMEMDUMP_ENTRY_PERCPU);
@@ -185,7 +185,7 @@ static int provider_probe(struct platform_device *pdev)
 	drv.ret = devm_kmemdump_register_region(&pdev->dev, &region);
 	if (drv.ret)
 		return drv.ret;
-	drv.in_list = find_live("kunit_devm").found;
+	drv.in_list = find_live("kmemdump-kunit:kunit_devm").found;
 	if (!drv.ready) {
 		complete(&drv.deferred);
 		return -EPROBE_DEFER;
@@ -232,7 +232,7 @@ static void driver_unbinds(struct kunit *test)
 	wait_for_device_probe();
 	KUNIT_EXPECT_EQ(test, drv.ret, 0);
 	KUNIT_EXPECT_TRUE(test, drv.in_list);
-	KUNIT_EXPECT_FALSE(test, find_live("kunit_devm").found);
+	KUNIT_EXPECT_FALSE(test, find_live("kmemdump-kunit:kunit_devm").found);
 
 	/* When what it waits for is there, the driver core tries it again. */
 	KUNIT_ASSERT_EQ(test, kunit_platform_device_prepare_wait_for_probe(test, pdev,
@@ -241,10 +241,65 @@ static void driver_unbinds(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, kunit_platform_device_add(test, other), 0);
 	KUNIT_ASSERT_NE(test, wait_for_completion_timeout(&drv.bound, 10 * HZ), 0);
 	KUNIT_EXPECT_GE(test, drv.probes, 2);
-	KUNIT_EXPECT_TRUE(test, find_live("kunit_devm").found);
+	KUNIT_EXPECT_TRUE(test, find_live("kmemdump-kunit:kunit_devm").found);
 
 	device_release_driver(&pdev->dev);
-	KUNIT_EXPECT_FALSE(test, find_live("kunit_devm").found);
+	KUNIT_EXPECT_FALSE(test, find_live("kmemdump-kunit:kunit_devm").found);
+}
+
+/* Each device of a driver can have a region of the same name, and work with it. */
+static void devm_names(struct kunit *test)
+{
+	struct kmemdump_region one = { .name = "stats", .virt_addr = buffer, .size = 4 };
+	struct kmemdump_region two = { .name = "stats", .virt_addr = buffer + 8, .size = 4 };
+	struct platform_device *pdev, *other;
+
+	make_device(test, "kmemdump-kunit-1", &pdev);
+	make_device(test, "kmemdump-kunit-2", &other);
+	KUNIT_ASSERT_EQ(test, kunit_platform_device_add(test, pdev), 0);
+	KUNIT_ASSERT_EQ(test, kunit_platform_device_add(test, other), 0);
+	KUNIT_ASSERT_EQ(test, devm_kmemdump_register_region(&pdev->dev, &one), 0);
+	KUNIT_ASSERT_EQ(test, devm_kmemdump_register_region(&other->dev, &two), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_region_id("kmemdump-kunit-1:stats"), one.id);
+	KUNIT_EXPECT_EQ(test, kmemdump_region_id("kmemdump-kunit-2:stats"), two.id);
+	KUNIT_EXPECT_EQ(test, kmemdump_region_id("stats"), -ENOENT);
+
+	two.virt_addr = buffer + 16;
+	KUNIT_EXPECT_EQ(test, kmemdump_update_region(&two), 0);
+	KUNIT_EXPECT_EQ(test, find_live("kmemdump-kunit-2:stats").addr,
+			(unsigned long)buffer + 16);
+	KUNIT_EXPECT_EQ(test, find_live("kmemdump-kunit-1:stats").addr, (unsigned long)buffer);
+	one.name = "tats";
+	KUNIT_EXPECT_EQ(test, kmemdump_unregister_region(&one), -ENOENT);
+	one.name = "stats";
+	KUNIT_EXPECT_EQ(test, kmemdump_unregister_region(&one), 0);
+	KUNIT_EXPECT_FALSE(test, find_live("kmemdump-kunit-1:stats").found);
+	KUNIT_EXPECT_TRUE(test, find_live("kmemdump-kunit-2:stats").found);
+}
+
+/* Of a device with a long name, the end of it is in the name of the region. */
+static void devm_long_name(struct kunit *test)
+{
+	static const char device[] = "kmemdump-kunit-of-a-bus-with-long-names-behind-a-bus:port";
+	struct kmemdump_region region = { .name = "0123456789", .virt_addr = buffer, .size = 4 };
+	char name[KMEMDUMP_NAME_LEN];
+	struct platform_device *pdev;
+
+	make_device(test, device, &pdev);
+	KUNIT_ASSERT_EQ(test, kunit_platform_device_add(test, pdev), 0);
+	KUNIT_ASSERT_EQ(test, devm_kmemdump_register_region(&pdev->dev, &region), 0);
+	snprintf(name, sizeof(name), "%s:0123456789", device + strlen(device) - 52);
+	KUNIT_EXPECT_EQ(test, strlen(name), sizeof(name) - 1);
+	KUNIT_EXPECT_EQ(test, kmemdump_region_id(name), region.id);
+
+	/* There has to be room for one character of the device. */
+	memset(name, 'x', sizeof(name));
+	name[KMEMDUMP_NAME_LEN - 2] = '\0';
+	region.name = name;
+	region.id = 0;
+	KUNIT_EXPECT_EQ(test, devm_kmemdump_register_region(&pdev->dev, &region), -ENAMETOOLONG);
+	region.name = name + 1;
+	KUNIT_EXPECT_EQ(test, devm_kmemdump_register_region(&pdev->dev, &region), 0);
 }
 
 static void devm_refuses(struct kunit *test)
@@ -253,9 +308,12 @@ static void devm_refuses(struct kunit *test)
 	struct platform_device *pdev;
 
 	make_device(test, "kmemdump-kunit-bad", &pdev);
+	KUNIT_ASSERT_EQ(test, kunit_platform_device_add(test, pdev), 0);
 	KUNIT_EXPECT_EQ(test, devm_kmemdump_register_region(&pdev->dev, NULL), -EINVAL);
 	KUNIT_EXPECT_EQ(test, devm_kmemdump_register_region(&pdev->dev, &region), -EINVAL);
 	region.name = NULL;
+	KUNIT_EXPECT_EQ(test, devm_kmemdump_register_region(&pdev->dev, &region), -EINVAL);
+	region.name = "";
 	KUNIT_EXPECT_EQ(test, devm_kmemdump_register_region(&pdev->dev, &region), -EINVAL);
 }
 
@@ -265,6 +323,8 @@ static struct kunit_case lifetime_cases[] = {
 	KUNIT_CASE(module_goes),
 	KUNIT_CASE(memory_goes),
 	KUNIT_CASE(driver_unbinds),
+	KUNIT_CASE(devm_names),
+	KUNIT_CASE(devm_long_name),
 	KUNIT_CASE(devm_refuses),
 	{}
 };

@@ -8,6 +8,9 @@ import pytest
 
 from harness.lab import expect
 
+# The variable that the module has annotated; others have longer names.
+ANNOTATED = "kmemdump_provider:annotated"
+
 
 def _dump(lab, guest, name, options):
     guest.run(f"insmod kmemdump_provider.ko {options}", timeout=300)
@@ -26,15 +29,15 @@ def test_modules_and_percpu(lab):
     sizes and places."""
     with lab.guest(cpus=4) as guest:
         dump = _dump(lab, guest, "percpu", "")
-    expect(_show(lab, dump, "annotated") == "annotated in a module", "the annotated variable")
-    expect(_show(lab, dump, "annotated_part") == "only a part", "as much as was annotated")
+    expect(_show(lab, dump, ANNOTATED) == "annotated in a module", "the annotated variable")
+    expect(_show(lab, dump, f"{ANNOTATED}_part") == "only a part", "as much as was annotated")
     for cpu in range(4):
         expect(_show(lab, dump, f"dynamic_percpu@{cpu}") == f"dynamic of CPU {cpu}",
                f"what CPU {cpu} has of a dynamic one")
-        expect(_show(lab, dump, f"annotated_percpu@{cpu}") == f"static of CPU {cpu}",
+        expect(_show(lab, dump, f"{ANNOTATED}_percpu@{cpu}") == f"static of CPU {cpu}",
                f"what CPU {cpu} has of a static one")
     for name in ("dynamic_percpu@4", "dynamic_percpu@", "dynamic_percpu@-1", "dynamic_percpu@x",
-                 "dynamic_percpu@1x", "annotated@0", "nobody@0", "@0"):
+                 "dynamic_percpu@1x", f"{ANNOTATED}@0", "nobody@0", "@0"):
         expect("has no region" in lab.reader("show", dump, name, status=2), f"no {name}")
     out = lab.reader("list", dump)
     expect(re.search(r" 128 +4 kmemdump_provider dynamic_percpu@CPU$", out, re.M),
@@ -90,7 +93,7 @@ def test_all_kinds_on_ppc64le(ppc64le, mmu, append):
         dump = _dump(ppc64le, guest, "ppc64le", "")
     for cpu in range(ppc64le.board.cpus):
         for kind in ("dynamic", "static"):
-            name = f"{kind.replace('static', 'annotated')}_percpu@{cpu}"
+            name = f"{kind.replace('static', ANNOTATED)}_percpu@{cpu}"
             expect(_show(ppc64le, dump, name) == f"{kind} of CPU {cpu}", f"what is in {name}")
     expect(_show(ppc64le, dump, "odd") == "odd place", "text over a page boundary")
     expect(_show(ppc64le, dump, "boundary") == "pl", "the bytes on each side of it")

@@ -51,7 +51,7 @@ def test_reserved_memory_on_arm64(lab, name):
     shown = lab.reader("show", "-r", dump, "physical")
     expect(shown.startswith(text), f"what the host has written to {name} memory", shown[:200])
     for cpu in range(lab.board.cpus):
-        shown = lab.reader("show", dump, f"annotated_percpu@{cpu}")
+        shown = lab.reader("show", dump, f"kmemdump_provider:annotated_percpu@{cpu}")
         expect(shown == f"static of CPU {cpu}\n", "a per-CPU variable of a module", shown)
 
 

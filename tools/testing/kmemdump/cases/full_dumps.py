@@ -29,9 +29,9 @@ def _check(lab, dump, listing):
     """The reader finds in @dump what debugfs listed before the crash."""
     lab.expect_listing(dump, listing)
     for name, text in (("my_critical_data", story.TEXT), ("odd", "odd place"),
-                       ("annotated", "annotated in a module"),
+                       ("kmemdump_provider:annotated", "annotated in a module"),
                        ("dynamic_percpu@1", "dynamic of CPU 1"),
-                       ("annotated_percpu@0", "static of CPU 0")):
+                       ("kmemdump_provider:annotated_percpu@0", "static of CPU 0")):
         shown = lab.reader("show", dump, name)
         expect(shown == text + "\n", f"{text!r} in {name}", shown)
     # Words that count up every 1024 bytes.

@@ -6,7 +6,8 @@ import re
 from harness.lab import expect
 
 TRACING = "/sys/kernel/tracing"
-ANNOTATED = {"annotated": "64", "annotated_part": "11", "annotated_percpu": "64"}
+ANNOTATED = {f"kmemdump_provider:annotated{rest}": size
+             for rest, size in (("", "64"), ("_part", "11"), ("_percpu", "64"))}
 
 
 def _annotated(lab, guest):
@@ -27,6 +28,18 @@ def test_module_and_its_annotations(lab):
         expect(before == after, "the list as it was before", after)
         log = guest.run("dmesg")
         expect("left" not in log.split("kmemdump_provider")[-1], "no warning", log)
+
+
+def test_same_variable_in_two_modules(lab):
+    """Each has a region of its own, which goes with the module."""
+    with lab.guest() as guest:
+        guest.run("insmod kmemdump_provider.ko; insmod kmemdump_crowd.ko threads=0 regions=0")
+        expect("left out" not in guest.run("dmesg"), "none of them left out")
+        dump, _ = lab.crash(guest, "same-variable")
+    for module, text in (("provider", "annotated in a module"),
+                         ("crowd", "annotated in another module")):
+        shown = lab.reader("show", dump, f"kmemdump_{module}:annotated")
+        expect(shown == text + "\n", f"the variable of {module}", shown)
 
 
 def test_module_that_leaves_regions(lab):

@@ -41,10 +41,12 @@ def test_symbol_of_a_module(lab):
     """It goes when the module goes, without a complaint about the module."""
     with lab.guest() as guest:
         guest.run("insmod kmemdump_provider.ko")
-        expect(not _write(guest, "kmemdump_provider:annotated_part+64"), "no error")
-        expect("kmemdump_provider:annotated_part" in lab.listing(guest), "the region")
+        expect("File exists" in _write(guest, "kmemdump_provider:annotated+64"),
+               "what is annotated not to be taken twice")
+        expect(not _write(guest, "kmemdump_provider:dynamic+8"), "no error")
+        expect("kmemdump_provider:dynamic" in lab.listing(guest), "the region")
         guest.run("rmmod kmemdump_provider")
-        expect("kmemdump_provider:annotated_part" not in lab.listing(guest), "the region gone")
+        expect("kmemdump_provider:dynamic" not in lab.listing(guest), "the region gone")
         expect("has left" not in guest.run("dmesg"), "no warning")
 
 

@@ -26,6 +26,10 @@ static unsigned int depth = 40;
 module_param(depth, uint, 0);
 MODULE_PARM_DESC(depth, "frames that a thread has on its stack");
 
+/* kmemdump_provider has one of this name, too. */
+static char annotated[64] = "annotated in another module";
+KMEMDUMP_VAR(annotated);
+
 static noinline int dive(unsigned int left)
 {
 	int ret;
