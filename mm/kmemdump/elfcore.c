@@ -1034,6 +1034,12 @@ static void emit_notes(struct window *w, const struct kmemdump_image *image)
 
 	for (i = 0; i < image->nr_cpus && !past_window(w); i++) {
 		fill_prstatus(&prstatus, &image->cpus[i]);
+		/*
+		 * All idle tasks have 0, but gdb before 16 takes notes of one PID for
+		 * one thread. No task has these.
+		 */
+		if (!prstatus.common.pr_pid)
+			prstatus.common.pr_pid = PID_MAX_LIMIT + image->cpus[i].cpu;
 		emit_note_start(w, "CORE", NT_PRSTATUS, sizeof(prstatus));
 		emit(w, &prstatus, sizeof(prstatus));
 		emit_padding(w, 4);

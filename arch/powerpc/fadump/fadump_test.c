@@ -738,8 +738,10 @@ static void test_registers(struct kunit *test)
 	prstatus = notes + sizeof(struct elf_note) + 8;
 	KUNIT_EXPECT_EQ(test, prstatus->pr_reg[1], 0x1111);
 	KUNIT_EXPECT_EQ(test, prstatus->pr_reg[PT_NIP], 0x2222);
+	KUNIT_EXPECT_EQ(test, prstatus->common.pr_pid, PID_MAX_LIMIT);
 	prstatus = notes + one + sizeof(struct elf_note) + 8;
 	KUNIT_EXPECT_EQ(test, prstatus->pr_reg[PT_NIP], 0);
+	KUNIT_EXPECT_EQ(test, prstatus->common.pr_pid, PID_MAX_LIMIT + 1);
 
 	/* Firmware's data ends before the first entry of its list of registers. */
 	size = offsetof(struct area, entry) - 1;

@@ -70,6 +70,7 @@ size_t fadump_cpu_notes(const void *area, size_t size, void *notes, size_t room)
 	const struct entry *entry, *end;
 	struct elf_prstatus prstatus;
 	struct pt_regs regs;
+	unsigned int nr = 0;
 	void *note = notes;
 	bool inside = false;
 	u32 offset;
@@ -92,6 +93,8 @@ size_t fadump_cpu_notes(const void *area, size_t size, void *notes, size_t room)
 			break;
 		} else if (is(entry, "CPUEND")) {
 			memset(&prstatus, 0, sizeof(prstatus));
+			/* No task has these; gdb before 16 wants them to differ. */
+			prstatus.common.pr_pid = PID_MAX_LIMIT + nr++;
 			elf_core_copy_regs(&prstatus.pr_reg, &regs);
 			note = append_elf_note(note, "CORE", NT_PRSTATUS, &prstatus,
 					       sizeof(prstatus));

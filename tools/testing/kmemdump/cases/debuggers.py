@@ -10,6 +10,7 @@ import time
 
 from harness import host, story
 from harness.crash import COMMANDS, COMPLAINT, answers
+from harness.elfcore import NO_PID, ElfCore
 from harness.firmware import Held
 from harness.lab import expect
 
@@ -288,6 +289,24 @@ def _check_gdb(lab, board, **kwargs):
 
 def test_gdb_on_x86_64(lab):
     _check_gdb(lab, "x86_64-ramoops")
+
+
+def test_gdb_of_debian_12(lab):
+    """gdb before 16 takes the notes of one PID for one thread, but all idle tasks have 0: it shows
+    a thread for each CPU all the same, with the registers of that."""
+    there, record, core = _dump(lab, "x86_64-ramoops", cpus=4)
+    told = _json(there, record)["cpus"]
+    expect([cpu["pid"] for cpu in told].count(0) > 1, "idle CPUs", str(told))
+    cpus = ElfCore(core.read_bytes()).x86_64_cpus
+    expect([pid for pid, _ in cpus] == [cpu["pid"] or NO_PID + cpu["cpu"] for cpu in told],
+           "a number for each CPU", str(cpus))
+    out = host.gdb_of_debian_12(there.kernel.vmlinux, core, _vmcoreinfo(core, "KERNELOFFSET"),
+                                ["show version", "info threads"] +
+                                [c for i in range(1, 5) for c in (f"thread {i}", "print/x $pc")])
+    expect(re.search(r"^GNU gdb \(Debian 13\.", out, re.M), "the gdb of Debian 12", out[:1000])
+    found = [int(pc, 16) for pc in re.findall(r"^\$\d+ = (0x[0-9a-f]+)$", out, re.M)]
+    # In struct user_regs_struct, the address of the next instruction is word 16.
+    expect(found == [regs[16] for _, regs in cpus], "the registers of each CPU", out[-3000:])
 
 
 def test_gdb_on_arm64(lab):

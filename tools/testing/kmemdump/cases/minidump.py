@@ -12,7 +12,7 @@ import time
 import pytest
 
 from harness import firmware, host, story
-from harness.elfcore import ElfCore, Symbols, Unreadable
+from harness.elfcore import NO_PID, ElfCore, Symbols, Unreadable
 from harness.firmware import Held
 from harness.host import say
 from harness.lab import Failed, expect
@@ -239,7 +239,8 @@ def test_registers(lab):
     core = ElfCore(saved.read_bytes())
     # The module also has regions that it freed.
     told = _check(lab, saved, status=None)["cpus"]
-    expect([cpu["pid"] for cpu in told] == [pid for pid, _ in core.arm64_cpus],
+    expect([cpu["pid"] or NO_PID + cpu["cpu"] for cpu in told] ==
+           [pid for pid, _ in core.arm64_cpus],
            "the tasks that the other note tells", str(told))
     cpus = {cpu["state"]: regs for cpu, (_, regs) in zip(told, core.arm64_cpus)}
     expect(set(cpus) == {"crashed", "stopped"}, "two CPUs", str(told))

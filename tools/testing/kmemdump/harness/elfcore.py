@@ -11,6 +11,8 @@ from elftools.elf.enums import ENUM_E_MACHINE
 
 # Of struct elf_prstatus: where the PID and the registers are.
 PR_PID, PR_REG = 32, 112
+# From here on, the number of a CPU stands in the place of the PID: an idle task has none.
+NO_PID = 1 << 22
 
 
 class Unreadable(Exception):

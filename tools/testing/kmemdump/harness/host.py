@@ -368,6 +368,15 @@ def gdb(vmlinux, dump, offset, commands, files=()):
         return _chroot("gdb-multiarch", "-nx", "-batch", *(f"-ex={arg}" for arg in args))
 
 
+def gdb_of_debian_12(vmlinux, dump, offset, commands):
+    """What the gdb of Debian 12 answers."""
+    install(["gdb-multiarch"])
+    args = [f"core-file {dump}", f"symbol-file -o {offset:#x} {vmlinux}", *commands]
+    proc = subprocess.run(["gdb-multiarch", "-nx", "-batch", *(f"-ex={arg}" for arg in args)],
+                          capture_output=True, text=True, errors="replace", timeout=600)
+    return proc.stdout + proc.stderr
+
+
 def makedumpfile(vmcore, *options, debian="amd64"):
     """The file that makedumpfile makes of a vmcore."""
     options = ("--message-level", "4", *options)
