@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What takes stock crash of another machine, which runs minutes in qemu-user. cases/debuggers.py
-has one such run a machine."""
+"""What takes stock crash of another machine, which qemu-user runs. cases/debuggers.py has one such
+run a machine."""
 
 from cases.debuggers import check_crash
 
