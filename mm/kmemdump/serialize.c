@@ -259,29 +259,32 @@ void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 	}
 }
 
-/* Whether all other CPUs are offline, or have left their registers in a note. */
-static bool others_stopped(void)
+/* Whether @cpu is offline, or has left its registers in a note. */
+static bool has_stopped(unsigned int cpu)
 {
 	struct pt_regs regs;
-	unsigned int cpu;
 
-	for_each_online_cpu(cpu)
-		if (cpu != raw_smp_processor_id() && !kmemdump_noted_regs(cpu, &regs))
-			return false;
-	return true;
+	return !cpu_online(cpu) || kmemdump_noted_regs(cpu, &regs);
 }
 
 /*
  * Not all architectures wait until the other CPUs have really stopped: powerpc
- * goes on as soon as they have taken the interrupt for it.
+ * goes on as soon as they have taken the interrupt for it. A CPU that has stopped
+ * stays so, so each is looked at once, and all of them share one second.
  */
 static void wait_for_other_cpus(void)
 {
-	unsigned int left = STOP_WAIT_US / STOP_POLL_US;
+	unsigned int left = STOP_WAIT_US / STOP_POLL_US, cpu;
+	bool all = true;
 
-	while (!others_stopped() && --left)
-		udelay(STOP_POLL_US);
-	if (!left)
+	for_each_online_cpu(cpu) {
+		if (cpu == raw_smp_processor_id())
+			continue;
+		for (; left && !has_stopped(cpu); left--)
+			udelay(STOP_POLL_US);
+		all &= has_stopped(cpu);
+	}
+	if (!all)
 		pr_warn("not all CPUs have stopped\n");
 	/* The head of a note is there before the registers in it. */
 	if (num_online_cpus() > 1)
