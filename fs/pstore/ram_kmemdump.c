@@ -40,9 +40,9 @@ static bool has_frame(struct persistent_ram_zone *prz)
 
 /*
  * Find out if a boot before this one has left a record. The header of the zone does not
- * tell that for sure: a bit of it may have flipped, or it was in a line of the cache that
- * the reset has lost, and still a good record begins behind it. On the other hand, what has
- * no good frame is of no use to anybody, and would keep later dumps from being saved.
+ * tell that for sure: one of its bits may have flipped, or the reset may have lost the line
+ * of the cache that it was in, while the record after it is good. A zone without any good
+ * frame is of no use to anybody, and would keep later dumps from being saved.
  */
 void ramoops_find_kmemdump(struct persistent_ram_zone *prz)
 {

@@ -330,7 +330,7 @@ static void log_has_room(struct kunit *test)
 	for (first = 0; first < image->nr_loads; first++)
 		if (image->loads[first].order > KMEMDUMP_ORDER_LOG)
 			break;
-	/* They do not touch, and are behind the log. */
+	/* The others are apart from each other, and come after the log. */
 	KUNIT_EXPECT_EQ(test, image->nr_loads - first, 100);
 	KUNIT_EXPECT_GT(test, first, ARRAY_SIZE(rings));
 }

@@ -285,7 +285,7 @@ struct kmemdump_image_cpu {
 
 /*
  * And the log, by age: of three rings, each part may go on at the start of the ring and
- * have something that is left to fill_regions() before and behind it.
+ * leave a piece to fill_regions() before it and after it.
  */
 #define KMEMDUMP_LOG_LOADS	(3 * 4 * KMEMDUMP_LOG_STEPS)
 

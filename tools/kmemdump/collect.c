@@ -325,10 +325,8 @@ static int save_record(const char *record, const char *folder, const char *parti
 	if (!copy_file(record, partial) ||
 	    !settle(folder, partial, strrchr(record, '/') + 1))
 		return EXIT_FAILED;
-	if (status == EXIT_DAMAGED)
-		warn("%s: not whole, so %s also has it as it was", record, folder);
-	else
-		warn("%s: no core can be made of it here, so %s has it as it was", record, folder);
+	warn(status == EXIT_DAMAGED ? "%s: not whole, so %s also has it as it was" :
+	     "%s: no core can be made of it here, so %s has it as it was", record, folder);
 	return EXIT_DAMAGED;
 }
 

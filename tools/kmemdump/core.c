@@ -111,7 +111,7 @@ static void drop_sections(unsigned char *head)
 	}
 }
 
-/* The end of the @size bytes at @offset, or @end if that is behind it. */
+/* The larger one of @end and the end of the @size bytes at @offset. */
 static uint64_t extend(uint64_t end, uint64_t offset, uint64_t size)
 {
 	uint64_t reach = size < UINT64_MAX - offset ? offset + size : UINT64_MAX;
@@ -292,7 +292,7 @@ const struct load *load_find(const struct load *loads, size_t nr, uint64_t vaddr
 	return &loads[before - 1];
 }
 
-/* The first of the @nr loads, which are sorted, that starts behind @vaddr, or NULL. */
+/* The first of the @nr loads, which are sorted, that starts after @vaddr, or NULL. */
 const struct load *load_behind(const struct load *loads, size_t nr, uint64_t vaddr)
 {
 	size_t before = loads_before(loads, nr, vaddr);

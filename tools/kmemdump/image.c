@@ -187,7 +187,7 @@ void image_close(struct image *image)
 	free(image->extents);
 }
 
-/* Index of the first extent that ends behind @offset. */
+/* Index of the first extent that ends after @offset. */
 static size_t find_extent(const struct image *image, uint64_t offset)
 {
 	size_t low = 0, high = image->nr_extents;

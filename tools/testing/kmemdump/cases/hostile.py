@@ -123,7 +123,7 @@ def _large_note():
 
 
 def _as_record(image, size):
-    """A record of @image, with zeros behind it up to @size."""
+    """A record of @image, with zeros after it up to @size."""
     zeros = packed(bytes(FRAME_MAX))
     pieces = []
     for at in range(0, size, FRAME_MAX):
@@ -164,7 +164,7 @@ def _log_in_turns():
     head = struct.pack("<Q16xIIQQQQ8xIIQ8x", HIGH + 8, bits, 0, descs, infos, (1 << bits) - 1, 0, 16,
                        0, HIGH)
     size = (1 + FRAMES * APART) * FRAME_MAX
-    # The frames of the records are behind the headers.
+    # The frames with the records come after the headers.
     behind = -(-(at + len(head)) // FRAME_MAX) * FRAME_MAX
     core = elf_core([(HIGH, 0, len(head), 0)]
                     + [(vaddr, 0, 64, behind - at + offset) for vaddr, offset in loads[1:]],
@@ -337,7 +337,7 @@ def test_large_parts(lab):
     for part, data in zip(parts, (whole[:20000], whole[20000:])):
         with part.open("wb") as out:
             out.write(data)
-    # What is behind the end of the record is none of it.
+    # What comes after the end of the record is no part of it.
     with parts[1].open("r+b") as out:
         out.truncate(2 * size)
     proc = subprocess.run([lab.reader_path, "assemble", lab.dumps / "core", *parts],

@@ -661,7 +661,7 @@ def _expect_nothing_saved(lab, guest):
 
 # What is in SMEM, and what the driver says of it.
 ITEMS_REFUSED = {
-    # What it says to who asks for it: nearly all boards are of this kind.
+    # The driver says nothing: nearly all boards are of this kind.
     "none": (None, {"item": 601}),
     "too-small": ("it is too small", {"data": firmware.toc()[:8]}),
     "no-subsystem": ("it has no room for a subsystem", {"data": firmware.toc(subsystems=0)}),

@@ -37,7 +37,7 @@ def record(size, pieces, carried=None, time=1_800_000_000):
 
 
 def elf_core(loads, notes=b"", data=b""):
-    """A core of PT_LOADs (vaddr, paddr, size, offset behind the headers)."""
+    """A core of PT_LOADs (vaddr, paddr, size, offset after the headers)."""
     start = 64 + 56 * (len(loads) + 1)
     at = start + len(notes)
     out = [b"\x7fELF\2\1\1".ljust(16, b"\0"),
