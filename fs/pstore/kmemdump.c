@@ -35,13 +35,13 @@ static int pstore_kmemdump_write(struct kmemdump_backend *be, const void *buf, s
 	return psinfo->write(&record);
 }
 
-static const struct kmemdump_backend_ops pstore_kmemdump_ops = {
+static const struct kmemdump_writer_ops pstore_kmemdump_ops = {
 	.open	= pstore_kmemdump_open,
 	.write	= pstore_kmemdump_write,
 };
 
 static struct kmemdump_backend pstore_kmemdump = {
-	.ops	= &pstore_kmemdump_ops,
+	.writer	= &pstore_kmemdump_ops,
 };
 
 void pstore_register_kmemdump(void)

@@ -2,9 +2,9 @@
 /*
  * The zone of ramoops that takes a kmemdump record.
  *
- * The zone may be large, so it is read only when someone looks, and what it holds is not
- * overwritten before it was erased. A record describes itself by its frames; the header of
- * the zone is only a hint.
+ * The zone may be large, so it is not copied at boot, but when pstore reads its records. A record
+ * in it is not overwritten before it was erased. A record describes itself by its frames, and the
+ * header of the zone is only a hint.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -24,7 +24,7 @@ static bool has_frame(struct persistent_ram_zone *prz)
 	void *buf = kmalloc(window + more, GFP_KERNEL);
 	bool found = false;
 
-	/* Without memory to look at it, it stays. */
+	/* Without memory to look for one, the contents of the zone stay. */
 	if (!buf)
 		return true;
 	for (at = 0; at < prz->buffer_size && !found; at += window) {
@@ -39,17 +39,17 @@ static bool has_frame(struct persistent_ram_zone *prz)
 }
 
 /*
- * Find out if a boot before this one has left a record. The header of the zone does not
- * tell that for sure: one of its bits may have flipped, or the reset may have lost the line
- * of the cache that it was in, while the record after it is good. A zone without any good
- * frame is of no use to anybody, and would keep later dumps from being saved.
+ * Find out if a boot before this one has left a record. The header of the zone may be wrong
+ * though the record is good: a bit of it may have flipped, or the reset may have lost its line
+ * of the cache. A zone without any good frame is emptied, as it would keep later dumps from
+ * being saved.
  */
 void ramoops_find_kmemdump(struct persistent_ram_zone *prz)
 {
 	struct kmemdump_frame frame;
 
 	if (persistent_ram_used(prz)) {
-		/* What is wrong now may be corrected when it is read. */
+		/* Error correction, when the zone is read, may make a frame good. */
 		if (prz->ecc_info.ecc_size || has_frame(prz))
 			return;
 		pr_warn("kmemdump area: dropped what is in it, it is no record\n");
@@ -64,15 +64,16 @@ void ramoops_find_kmemdump(struct persistent_ram_zone *prz)
 }
 
 /*
- * pstore gets the one copy that is made of the record. Without memory for that it gets the
- * start: what nobody can see, nobody erases, and later dumps would have no place.
+ * This makes the only copy of the record, and pstore frees it. Without memory for all of it,
+ * the copy has the start of the record: a record without a file could not be erased, and no
+ * later dump would be saved.
  */
 ssize_t ramoops_read_kmemdump(struct persistent_ram_zone *prz, struct pstore_record *record)
 {
 	size_t used = persistent_ram_used(prz), size;
 	void *buf = NULL;
 
-	/* Counted anew by each reading. */
+	/* Each read counts these from 0. */
 	prz->corrected_bytes = 0;
 	prz->bad_blocks = 0;
 	for (size = used; size; size /= 2) {
@@ -87,7 +88,7 @@ ssize_t ramoops_read_kmemdump(struct persistent_ram_zone *prz, struct pstore_rec
 		return 0;
 	if (prz->bad_blocks)
 		pr_warn("kmemdump record: %d unrecoverable blocks\n", prz->bad_blocks);
-	/* The rest of it may be good. */
+	/* Later frames of it may be good. */
 	if (kmemdump_record_probe(buf, size, &record->time))
 		pr_warn("kmemdump record: damaged header\n");
 
@@ -110,7 +111,7 @@ int notrace ramoops_write_kmemdump(struct persistent_ram_zone *prz, struct pstor
 	return 0;
 }
 
-/* Without the first frame, or ramoops_find_kmemdump() would find the record again. */
+/* Erase the first frame as well, or ramoops_find_kmemdump() would find the record again. */
 void ramoops_erase_kmemdump(struct persistent_ram_zone *prz)
 {
 	static const struct kmemdump_frame none;

@@ -18,7 +18,7 @@
 struct device;
 struct module;
 
-/* Ids from here on are handed out by the core; smaller ones are free to choose. */
+/* The core hands out ids from here on; providers may choose smaller ones. */
 #define KMEMDUMP_ID_AUTO	0x10000
 
 /* Bytes of the largest region that can be updated; of a per-CPU one, on each CPU. */
@@ -124,7 +124,7 @@ static inline int __devm_kmemdump_register_region(struct device *dev,
 	return 0;
 }
 
-/* Still wants an object of that name, but leaves nothing behind. */
+/* Checks that there is an object of that name, and makes no code or data. */
 #define KMEMDUMP_VAR_SIZE(sym, bytes)	\
 	static_assert(sizeof(typeof(sym) *) + 0 * (bytes))
 
@@ -134,9 +134,8 @@ static inline int __devm_kmemdump_register_region(struct device *dev,
  * KMEMDUMP_VAR() - have a static variable carried across a crash
  * @sym: variable of the kernel image or of a module, also a per-CPU one
  *
- * Stands beside the variable, at file scope. The name of the region is that of
- * the module, also if it is built in, and that of the variable: "module:variable".
- * In a module it comes and goes with it.
+ * Goes next to the variable, at file scope. The region is named "module:variable", also if the
+ * module is built in. It comes and goes with the module.
  */
 #define KMEMDUMP_VAR(sym)	KMEMDUMP_VAR_SIZE(sym, sizeof(sym))
 

@@ -2,9 +2,8 @@
 /*
  * kmemdump: variables that are annotated with KMEMDUMP_VAR().
  *
- * The linker collects the annotations in a table, one in the kernel image and one
- * in each module. So nothing has to be made global, and nothing runs for it but
- * what is here.
+ * The linker collects the annotations in one table in the kernel image, and one in each
+ * module. So the variables stay static, and only the code of this file runs for them.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -12,12 +11,13 @@
 
 #include <linux/init.h>
 #include <linux/module.h>
+#include <linux/notifier.h>
 
 #include "kmemdump.h"
 
 /*
- * Register the variables that @owner, or the kernel, has annotated; what can't be
- * is left out and told. Returns how many are registered. May sleep.
+ * Register the variables that @owner, or the kernel, has annotated. Warn of those that are
+ * refused. Returns how many are registered. May sleep.
  */
 unsigned int kmemdump_add_vars(struct kmemdump_table *table, const struct kmemdump_var *vars,
 			       unsigned int nr, struct module *owner)
@@ -42,12 +42,38 @@ unsigned int kmemdump_add_vars(struct kmemdump_table *table, const struct kmemdu
 	return done;
 }
 
+#ifdef CONFIG_MODULES
+static int module_changes(struct notifier_block *nb, unsigned long action, void *data)
+{
+	struct module *mod = data;
+
+	if (action == MODULE_STATE_COMING)
+		kmemdump_add_vars(&kmemdump_table, mod->kmemdump_vars, mod->num_kmemdump_vars,
+				  mod);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block module_nb = {
+	.notifier_call	= module_changes,
+};
+
+static int __init follow_modules(void)
+{
+	return register_module_notifier(&module_nb);
+}
+#else
+static int __init follow_modules(void)
+{
+	return 0;
+}
+#endif
+
 static int __init kmemdump_annotation_init(void)
 {
 	kmemdump_add_vars(&kmemdump_table, __start_kmemdump_vars,
 			  __stop_kmemdump_vars - __start_kmemdump_vars, NULL);
-	return 0;
+	return follow_modules();
 }
 
-/* After the core set, so that its names are the first. */
+/* After the core set, whose names come first. */
 fs_initcall_sync(kmemdump_annotation_init);

@@ -14,21 +14,21 @@ static char buffer[256];
 static void attach_replays(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 10);
 	struct kmemdump_entry *entry;
 	int id;
 
 	/* Registering works with nobody there to carry. */
 	id = kmemdump_test_add(test, table, "a", buffer, 8, 0);
-	entry = xa_load(&table->regions, id);
+	entry = xa_load(&table->ids, id);
 	KUNIT_EXPECT_EQ(test, entry->state, 0);
 
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb), 0);
 	KUNIT_EXPECT_EQ(test, tb->nr_added, 1);
 	kmemdump_test_add(test, table, "b", buffer, 8, 0);
 	KUNIT_EXPECT_EQ(test, tb->nr_added, 2);
-	KUNIT_EXPECT_EQ(test, tb->be.used_slots[KMEMDUMP_RANK_NORMAL], 2);
-	KUNIT_EXPECT_TRUE(test, kmemdump_carried(entry, &tb->be));
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->orders[KMEMDUMP_ORDER_NORMAL].used_slots, 2);
+	KUNIT_EXPECT_TRUE(test, (kmemdump_reason(&tb->be, entry) == KMEMDUMP_CARRIED));
 
 	kmemdump_test_detach(tb);
 	KUNIT_EXPECT_EQ(test, tb->nr_removed, 2);
@@ -39,7 +39,7 @@ static void attach_replays(struct kunit *test)
 static void full_backend(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 2);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 2);
 	struct kmemdump_region a = { .name = "a", .virt_addr = buffer, .size = 8, .id = 1 };
 	struct kmemdump_region d = { .name = "d", .virt_addr = buffer, .size = 8, .id = 4 };
 	int c;
@@ -50,27 +50,27 @@ static void full_backend(struct kunit *test)
 	c = kmemdump_test_add(test, table, "c", buffer, 8, 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &d, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 	KUNIT_EXPECT_EQ(test, tb->nr_added, 2);
-	KUNIT_EXPECT_EQ(test, tb->be.nr_carried, 2);
-	KUNIT_EXPECT_EQ(test, tb->be.nr_refused, 2);
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_carried, 2);
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_refused, 2);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(tb, c), -ENOSPC);
 
 	/* What was not carried is not taken back. */
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &d), 0);
 	KUNIT_EXPECT_EQ(test, tb->nr_removed, 0);
-	KUNIT_EXPECT_EQ(test, tb->be.nr_refused, 1);
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_refused, 1);
 
 	/* And what waited gets the room that another one leaves. */
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &a), 0);
 	KUNIT_EXPECT_TRUE(test, kmemdump_test_carries(tb, c));
-	KUNIT_EXPECT_EQ(test, tb->be.nr_refused, 0);
-	KUNIT_EXPECT_EQ(test, tb->be.nr_carried, 2);
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_refused, 0);
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_carried, 2);
 }
 
 /* Bytes are a limit like slots. */
 static void full_of_bytes(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 10);
 	int a, b, c;
 
 	tb->be.max_bytes = 100;
@@ -87,7 +87,7 @@ static void full_of_bytes(struct kunit *test)
 static void priorities(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 2);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 2);
 	struct kmemdump_region log = { .name = "log", .virt_addr = buffer, .size = 8 };
 	int low, normal, high;
 
@@ -104,7 +104,7 @@ static void priorities(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &log, NULL, KMEMDUMP_CLASS_LOG, 0), 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(tb, normal), -ENOSPC);
 	KUNIT_EXPECT_TRUE(test, kmemdump_test_carries(tb, high));
-	KUNIT_EXPECT_EQ(test, tb->be.nr_refused, 2);
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_refused, 2);
 
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &log), 0);
 	KUNIT_EXPECT_TRUE(test, kmemdump_test_carries(tb, normal));
@@ -122,7 +122,7 @@ static void priorities(struct kunit *test)
 static void too_large(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 3);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 3);
 	int low, normal, large;
 
 	tb->be.max_bytes = 100;
@@ -142,7 +142,7 @@ static void too_large(struct kunit *test)
 static void out_of_room_in_add(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 10);
 	struct kmemdump_region a = { .name = "a", .virt_addr = buffer, .size = 8 };
 	int b;
 
@@ -159,7 +159,7 @@ static void out_of_room_in_add(struct kunit *test)
 static void name_and_alignment(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 10);
 	u8 *p = PTR_ALIGN(&buffer[0], 8);
 
 	tb->be.max_name = 3;
@@ -179,7 +179,7 @@ static void name_and_alignment(struct kunit *test)
 static void moved_off_alignment(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 10);
 	u8 *p = PTR_ALIGN(&buffer[0], 8);
 	struct kmemdump_region region = { .name = "a", .virt_addr = p, .size = 8 };
 
@@ -187,11 +187,11 @@ static void moved_off_alignment(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb), 0);
 	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 	region.virt_addr = p + 4;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(tb, region.id), KMEMDUMP_STALE);
 	KUNIT_EXPECT_EQ(test, tb->nr_updates, 0);
 	region.virt_addr = p + 16;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(tb, region.id), KMEMDUMP_CARRIED);
 }
 
@@ -199,7 +199,7 @@ static void moved_off_alignment(struct kunit *test)
 static void room_left_over(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 10);
 	int large, small, high;
 
 	tb->be.max_bytes = 100;
@@ -210,14 +210,14 @@ static void room_left_over(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kmemdump_test_carries(tb, high));
 	KUNIT_EXPECT_TRUE(test, kmemdump_test_carries(tb, small));
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(tb, large), -ENOSPC);
-	KUNIT_EXPECT_EQ(test, tb->be.nr_refused, 1);
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_refused, 1);
 }
 
 static void failing_backend(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *bad = kmemdump_test_hands_off(test, 10);
-	struct kmemdump_test_backend *good = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *bad = kmemdump_test_assisted(test, 10);
+	struct kmemdump_test_backend *good = kmemdump_test_assisted(test, 10);
 	int id;
 
 	bad->add_error = -EIO;
@@ -225,7 +225,7 @@ static void failing_backend(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, bad), 0);
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, good), 0);
 	id = kmemdump_test_add(test, table, "a", buffer, 8, 0);
-	KUNIT_EXPECT_EQ(test, bad->be.nr_refused, 1);
+	KUNIT_EXPECT_EQ(test, bad->be.carrier->nr_refused, 1);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(bad, id), -EIO);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(good, id), KMEMDUMP_CARRIED);
 
@@ -233,18 +233,20 @@ static void failing_backend(struct kunit *test)
 	bad->add_error = 5;
 	id = kmemdump_test_add(test, table, "b", buffer, 8, 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(bad, id), -EINVAL);
-	KUNIT_EXPECT_EQ(test, bad->be.used_slots[KMEMDUMP_RANK_NORMAL], 0);
+	KUNIT_EXPECT_EQ(test, bad->be.carrier->orders[KMEMDUMP_ORDER_NORMAL].used_slots, 0);
 	KUNIT_EXPECT_EQ(test, good->nr_added, 2);
 }
 
 static void attach_refuses(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 10);
-	struct kmemdump_test_backend *namesake = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 10);
+	struct kmemdump_test_backend *namesake = kmemdump_test_assisted(test, 10);
 	struct kmemdump_test_backend *writer = kmemdump_test_writer(test, PAGE_SIZE);
-	const struct kmemdump_backend_ops no_ops = { }, *whole;
-	struct kmemdump_backend_ops partial;
+	const struct kmemdump_table_ops *whole = namesake->be.table;
+	const struct kmemdump_image_ops no_image = { };
+	const struct kmemdump_writer_ops no_write = { };
+	struct kmemdump_table_ops partial;
 	int i;
 
 	KUNIT_EXPECT_EQ(test, kmemdump_attach(table, NULL), -EINVAL);
@@ -265,22 +267,27 @@ static void attach_refuses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EINVAL);
 	namesake->be.align = 0;
 	for (i = 0; i < 3; i++) {
-		partial = *namesake->be.ops;
+		partial = *whole;
 		if (i == 0)
 			partial.add = NULL;
 		else if (i == 1)
 			partial.remove = NULL;
 		else
 			partial.update = NULL;
-		whole = namesake->be.ops;
-		namesake->be.ops = &partial;
+		namesake->be.table = &partial;
 		KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EINVAL);
-		namesake->be.ops = whole;
 	}
-	namesake->be.ops = &no_ops;
+	namesake->be.table = whole;
+	namesake->be.image = &no_image;
 	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EINVAL);
-	namesake->be.ops = NULL;
+	namesake->be.image = NULL;
+	namesake->be.writer = writer->be.writer;
 	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EINVAL);
+	namesake->be.writer = NULL;
+	namesake->be.table = NULL;
+	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EINVAL);
+	writer->be.writer = &no_write;
+	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, writer), -EINVAL);
 
 	writer->be.max_bytes = 0;
 	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, writer), -EINVAL);
@@ -291,26 +298,28 @@ static void writer_memory(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
 	struct kmemdump_test_backend *writer = kmemdump_test_writer(test, PAGE_SIZE);
+	const struct kmemdump_image *image;
 	char name[16];
 	int i;
 
 	kmemdump_test_add(test, table, "before", buffer, 8, 0);
-	KUNIT_EXPECT_NULL(test, table->image);
+	KUNIT_EXPECT_NULL(test, table->room);
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, writer), 0);
-	KUNIT_ASSERT_NOT_NULL(test, table->image);
-	KUNIT_EXPECT_NOT_NULL(test, table->stream);
+	KUNIT_ASSERT_NOT_NULL(test, table->room);
+	KUNIT_EXPECT_NOT_NULL(test, table->room->stream);
 
 	for (i = 0; i < 300; i++) {
 		snprintf(name, sizeof(name), "r%d", i);
 		kmemdump_test_add(test, table, name, buffer, 8, 0);
-		KUNIT_ASSERT_GE(test, table->image->max_regions, table->nr_regions);
-		KUNIT_ASSERT_GE(test, table->image->max_loads,
-				table->nr_segments + KMEMDUMP_LOG_LOADS);
+		image = table->room->image;
+		KUNIT_ASSERT_NOT_NULL(test, image);
+		KUNIT_ASSERT_GE(test, image->max_regions, table->nr_regions);
+		KUNIT_ASSERT_GE(test, image->max_pieces, table->nr_pieces);
+		KUNIT_ASSERT_GE(test, image->max_loads, table->nr_pieces + KMEMDUMP_LOG_LOADS);
 	}
 
 	kmemdump_test_detach(writer);
-	KUNIT_EXPECT_NULL(test, table->image);
-	KUNIT_EXPECT_NULL(test, table->stream);
+	KUNIT_EXPECT_NULL(test, table->room);
 }
 
 /* Several at once, more than there can be, and none of them in the way of another. */
@@ -324,9 +333,9 @@ static void many_backends(struct kunit *test)
 
 	names = kunit_kcalloc(test, ARRAY_SIZE(tb), 8, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, names);
-	entry = xa_load(&table->regions, kmemdump_test_add(test, table, "a", buffer, 8, 0));
+	entry = xa_load(&table->ids, kmemdump_test_add(test, table, "a", buffer, 8, 0));
 	for (i = 0; i < ARRAY_SIZE(tb); i++) {
-		tb[i] = kmemdump_test_hands_off(test, 10);
+		tb[i] = kmemdump_test_assisted(test, 10);
 		tb[i]->be.name = names + 8 * i;
 		snprintf(names + 8 * i, 8, "be%d", i);
 		KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb[i]),
@@ -335,8 +344,8 @@ static void many_backends(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hweight_long(entry->state), KMEMDUMP_MAX_BACKENDS);
 
 	kmemdump_test_detach(tb[3]);
-	KUNIT_EXPECT_FALSE(test, kmemdump_carried(entry, &tb[3]->be));
-	KUNIT_EXPECT_TRUE(test, kmemdump_carried(entry, &tb[4]->be));
+	KUNIT_EXPECT_EQ(test, hweight_long(entry->state), KMEMDUMP_MAX_BACKENDS - 1);
+	KUNIT_EXPECT_TRUE(test, (kmemdump_reason(&tb[4]->be, entry) == KMEMDUMP_CARRIED));
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb[KMEMDUMP_MAX_BACKENDS]), 0);
 	KUNIT_EXPECT_EQ(test, hweight_long(entry->state), KMEMDUMP_MAX_BACKENDS);
 }
@@ -345,8 +354,8 @@ static void many_backends(struct kunit *test)
 static void moves(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *bad = kmemdump_test_hands_off(test, 10);
-	struct kmemdump_test_backend *good = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *bad = kmemdump_test_assisted(test, 10);
+	struct kmemdump_test_backend *good = kmemdump_test_assisted(test, 10);
 	struct kmemdump_region region = { .name = "a", .virt_addr = buffer, .size = 8 };
 
 	good->be.name = "other";
@@ -356,40 +365,40 @@ static void moves(struct kunit *test)
 
 	bad->update_error = -EIO;
 	region.virt_addr = buffer + 8;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
 	KUNIT_EXPECT_EQ(test, good->nr_updates, 2);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(bad, region.id), KMEMDUMP_STALE);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(good, region.id), KMEMDUMP_CARRIED);
-	KUNIT_EXPECT_EQ(test, atomic_read(&bad->be.nr_stale), 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&bad->be.carrier->nr_stale), 1);
 
 	bad->update_error = 0;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(bad, region.id), KMEMDUMP_CARRIED);
-	KUNIT_EXPECT_EQ(test, atomic_read(&bad->be.nr_stale), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&bad->be.carrier->nr_stale), 0);
 
 	bad->update_error = -EIO;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &region), 0);
 	KUNIT_EXPECT_EQ(test, bad->nr_removed, 1);
-	KUNIT_EXPECT_EQ(test, atomic_read(&bad->be.nr_stale), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&bad->be.carrier->nr_stale), 0);
 }
 
 static void move_in_add(struct kmemdump_test_backend *tb, const struct kmemdump_entry *entry)
 {
 	struct kmemdump_region region = {
-		.name = kmemdump_entry_name(entry), .id = entry->id,
+		.name = kmemdump_entry_name(entry), .id = kmemdump_entry_id(entry),
 		.virt_addr = buffer + 16, .size = 8,
 	};
 
-	kmemdump_move(container_of(tb->be.list.prev, struct kmemdump_table, backends), &region);
+	kmemdump_update(container_of(tb->be.list.prev, struct kmemdump_table, backends), &region);
 }
 
 /* What moves while a backend is being told of it is told once more. */
 static void move_while_added(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 10);
 	int a, b;
 
 	a = kmemdump_test_add(test, table, "a", buffer, 8, 0);
@@ -438,33 +447,32 @@ static void class_filters(struct kunit *test)
 static void filtered(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 10);
 	struct kmemdump_region region = { .name = "log", .virt_addr = buffer, .size = 8 };
 	int id;
 
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb), 0);
-	tb->be.classes = BIT(KMEMDUMP_CLASS_LOG);
+	tb->be.carrier->classes = BIT(KMEMDUMP_CLASS_LOG);
 	id = kmemdump_test_add(test, table, "driver", buffer, 8, 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_LOG, 0), 0);
 	KUNIT_EXPECT_EQ(test, tb->nr_added, 1);
-	KUNIT_EXPECT_EQ(test, tb->be.nr_filtered, 1);
-	KUNIT_EXPECT_EQ(test, tb->be.nr_refused, 0);
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_filtered, 1);
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_refused, 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(tb, id), KMEMDUMP_FILTERED);
 	kmemdump_test_detach(tb);
 	KUNIT_EXPECT_EQ(test, tb->nr_removed, 1);
-	KUNIT_EXPECT_EQ(test, tb->be.nr_filtered, 0);
 }
 
 /* The live table refuses what a table of a test refuses. */
 static void exported(struct kunit *test)
 {
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, 1);
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 1);
 
 	KUNIT_EXPECT_EQ(test, kmemdump_register_backend(NULL), -EINVAL);
 	tb->be.name = "kunit";
 	KUNIT_ASSERT_EQ(test, kmemdump_register_backend(&tb->be), 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_register_backend(&tb->be), -EEXIST);
-	KUNIT_EXPECT_EQ(test, tb->be.nr_carried, 1);
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_carried, 1);
 	kmemdump_unregister_backend(&tb->be);
 	KUNIT_EXPECT_EQ(test, tb->nr_removed, tb->nr_added);
 }

@@ -6,22 +6,22 @@
  */
 #define pr_fmt(fmt) "kmemdump: " fmt
 
+#include <linux/cpumask.h>
 #include <linux/ctype.h>
 #include <linux/export.h>
+#include <linux/init.h>
+#include <linux/io.h>
 #include <linux/jhash.h>
+#include <linux/kasan.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/vmcore_info.h>
+
+#include <asm/sections.h>
 
 #include "kmemdump.h"
 
-#define CREATE_TRACE_POINTS
 #include <trace/events/kmemdump.h>
-
-struct kmemdump_table kmemdump_table = {
-	.lock		= __MUTEX_INITIALIZER(kmemdump_table.lock),
-	.regions	= XARRAY_INIT(kmemdump_table.regions, XA_FLAGS_ALLOC),
-	.backends	= LIST_HEAD_INIT(kmemdump_table.backends),
-};
 
 static u32 hash_name(const void *name, u32 len, u32 seed)
 {
@@ -30,12 +30,12 @@ static u32 hash_name(const void *name, u32 len, u32 seed)
 
 static u32 hash_entry(const void *entry, u32 len, u32 seed)
 {
-	return hash_name(kmemdump_entry_name(entry), len, seed);
+	return hash_name(((const struct kmemdump_entry *)entry)->names, len, seed);
 }
 
 static int compare_name(struct rhashtable_compare_arg *arg, const void *entry)
 {
-	return strcmp(arg->key, kmemdump_entry_name(entry));
+	return strcmp(arg->key, ((const struct kmemdump_entry *)entry)->names);
 }
 
 static const struct rhashtable_params name_params = {
@@ -85,45 +85,24 @@ static int check_region(const struct kmemdump_region *region)
 	return check_place(region);
 }
 
-static u8 get_rank(enum kmemdump_class class, enum kmemdump_priority priority)
+/* How much the region of @entry matters, by its class and the provider's @priority. */
+static enum kmemdump_order order_of(const struct kmemdump_entry *entry,
+				    enum kmemdump_priority priority)
 {
-	switch (class) {
+	switch (entry->class) {
 	case KMEMDUMP_CLASS_LOG:
-		return KMEMDUMP_RANK_LOG;
-	case KMEMDUMP_CLASS_CORE:
-		return KMEMDUMP_RANK_CORE;
+		return KMEMDUMP_ORDER_LOG;
 	case KMEMDUMP_CLASS_ADMIN:
-		return KMEMDUMP_RANK_HIGH;
+		return KMEMDUMP_ORDER_HIGH;
 	case KMEMDUMP_CLASS_DRIVER:
-		break;
+		return priority == KMEMDUMP_PRIORITY_HIGH ? KMEMDUMP_ORDER_HIGH :
+		       priority == KMEMDUMP_PRIORITY_LOW ? KMEMDUMP_ORDER_LOW :
+							   KMEMDUMP_ORDER_NORMAL;
 	}
-	return priority == KMEMDUMP_PRIORITY_HIGH ? KMEMDUMP_RANK_HIGH :
-	       priority == KMEMDUMP_PRIORITY_LOW ? KMEMDUMP_RANK_LOW : KMEMDUMP_RANK_NORMAL;
-}
-
-/*
- * An entry is locked while it moves, and while a backend is told or untold of it.
- * Nobody sleeps or can be preempted with it, and who moves does not wait for it.
- */
-static bool trylock_entry(struct kmemdump_entry *entry)
-{
-	preempt_disable();
-	if (!test_and_set_bit_lock(KMEMDUMP_BIT_LOCK, &entry->state))
-		return true;
-	preempt_enable();
-	return false;
-}
-
-void kmemdump_lock_entry(struct kmemdump_entry *entry)
-{
-	while (!trylock_entry(entry))
-		cpu_relax();
-}
-
-void kmemdump_unlock_entry(struct kmemdump_entry *entry)
-{
-	clear_bit_unlock(KMEMDUMP_BIT_LOCK, &entry->state);
-	preempt_enable();
+	if (entry->flags & KMEMDUMP_ENTRY_CPU)
+		return KMEMDUMP_ORDER_PERCPU;
+	return __is_kernel(entry->pieces[0].virt_addr) ? KMEMDUMP_ORDER_IMAGE :
+							 KMEMDUMP_ORDER_REST;
 }
 
 /* The region of this name, or NULL. With the lock of @table held. */
@@ -140,15 +119,15 @@ static int insert_name(struct kmemdump_table *table, struct kmemdump_entry *entr
 {
 	int ret;
 
-	/* Some providers are early, and a static table has no one to set it up. */
+	/* Some providers register before any initcall could set this up. */
 	if (!table->names_ready) {
 		ret = rhashtable_init(&table->names, &name_params);
 		if (ret)
 			return ret;
 		table->names_ready = true;
 	}
-	return rhashtable_lookup_insert_key(&table->names, kmemdump_entry_name(entry),
-					    &entry->node, name_params);
+	return rhashtable_lookup_insert_key(&table->names, entry->names, &entry->node,
+					    name_params);
 }
 
 static int insert_id(struct kmemdump_table *table, struct kmemdump_entry *entry, int id)
@@ -158,21 +137,21 @@ static int insert_id(struct kmemdump_table *table, struct kmemdump_entry *entry,
 
 	entry->id = id;
 	if (id) {
-		ret = xa_insert(&table->regions, id, entry, GFP_KERNEL);
+		ret = xa_insert(&table->ids, id, entry, GFP_KERNEL);
 		return ret == -EBUSY ? -EEXIST : ret;
 	}
 
 	/*
-	 * The id has to be in the entry before a lockless reader finds it there,
-	 * so reserve first and store then. It is not one that was given back
-	 * a moment ago, which its last owner might still use.
+	 * The entry has to have its id before code that takes no lock can find it, so
+	 * reserve the id first, and store the entry then. Ids are given out in a cycle: the
+	 * last owner of an id might still use it for a moment.
 	 */
-	ret = xa_alloc_cyclic(&table->regions, &new_id, NULL,
+	ret = xa_alloc_cyclic(&table->ids, &new_id, NULL,
 			      XA_LIMIT(KMEMDUMP_ID_AUTO, INT_MAX), &table->next_id, GFP_KERNEL);
 	if (ret < 0)
 		return ret;
 	entry->id = new_id;
-	xa_store(&table->regions, new_id, entry, GFP_KERNEL);
+	xa_store(&table->ids, new_id, entry, GFP_KERNEL);
 	return 0;
 }
 
@@ -186,9 +165,9 @@ static int insert_entry(struct kmemdump_table *table, struct kmemdump_entry *ent
 	if (ret)
 		return ret;
 
-	/* Room at panic comes first: a region in the list must fit the image. */
+	/* The image has to have room for every region that is in the list. */
 	ret = kmemdump_backends_reserve(table, table->nr_regions + 1,
-					table->nr_segments + entry->max_segments);
+					table->nr_pieces + entry->max_pieces);
 	if (!ret)
 		ret = insert_id(table, entry, id);
 	if (ret) {
@@ -196,8 +175,9 @@ static int insert_entry(struct kmemdump_table *table, struct kmemdump_entry *ent
 		return ret;
 	}
 
+	list_add_tail(&entry->list, &table->entries);
 	table->nr_regions++;
-	table->nr_segments += entry->max_segments;
+	table->nr_pieces += entry->max_pieces;
 	trace_kmemdump_register(entry);
 	kmemdump_backends_add(table, entry);
 	return 0;
@@ -217,13 +197,12 @@ int kmemdump_add(struct kmemdump_table *table, struct kmemdump_region *region,
 	if (ret)
 		return ret;
 
-	entry = kmemdump_translate(region);
+	entry = kmemdump_entry_make(region, owner);
 	if (IS_ERR(entry))
 		return PTR_ERR(entry);
-	entry->owner = owner;
 	entry->class = class;
-	entry->rank = get_rank(class, region->priority);
 	entry->flags |= flags;
+	entry->order = order_of(entry, region->priority);
 
 	mutex_lock(&table->lock);
 	ret = insert_entry(table, entry, region->id);
@@ -235,24 +214,25 @@ int kmemdump_add(struct kmemdump_table *table, struct kmemdump_region *region,
 	return ret;
 }
 
-/* Take @entry out of @table, whose lock is held, and free it in due time. */
+/* Take @entry out of @table, whose lock is held, and free it after an RCU grace period. */
 void kmemdump_remove_entry(struct kmemdump_table *table, struct kmemdump_entry *entry)
 {
 	lockdep_assert_held(&table->lock);
 
 	trace_kmemdump_unregister(entry);
 	kmemdump_backends_remove(table, entry);
-	xa_erase(&table->regions, entry->id);
+	list_del(&entry->list);
+	xa_erase(&table->ids, entry->id);
 	rhashtable_remove_fast(&table->names, &entry->node, name_params);
 	table->nr_regions--;
-	table->nr_segments -= entry->max_segments;
+	table->nr_pieces -= entry->max_pieces;
 	kmemdump_entry_free(entry);
 }
 
 /* Whether @entry was registered as @name: devm puts the name of the device before it. */
 static bool is_named(const struct kmemdump_entry *entry, const char *name)
 {
-	const char *full = kmemdump_entry_name(entry);
+	const char *full = entry->names;
 	size_t full_len = strlen(full), len = strlen(name);
 
 	if (len < full_len && full[full_len - len - 1] == ':')
@@ -261,9 +241,8 @@ static bool is_named(const struct kmemdump_entry *entry, const char *name)
 }
 
 /*
- * Take the region with the id and name of @region out of @table. An id that the
- * core gave goes back: @region can be registered again. Process context, may
- * sleep.
+ * Take the region with the id and name of @region out of @table. If the core chose the id, set
+ * it to 0, so that @region can be registered again. Process context, may sleep.
  */
 int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region)
 {
@@ -273,7 +252,7 @@ int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region
 		return -EINVAL;
 
 	mutex_lock(&table->lock);
-	entry = xa_load(&table->regions, region->id);
+	entry = xa_load(&table->ids, region->id);
 	if (!entry || !is_named(entry, region->name)) {
 		mutex_unlock(&table->lock);
 		return -ENOENT;
@@ -286,24 +265,20 @@ int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region
 	return 0;
 }
 
-static int move_entry(struct kmemdump_table *table, struct kmemdump_entry *entry,
-		      const struct kmemdump_region *region)
+static int update_entry(struct kmemdump_table *table, struct kmemdump_entry *entry,
+			const struct kmemdump_region *region)
 {
 	int ret;
 
 	if (!entry || !is_named(entry, region->name))
 		return -ENOENT;
-	if (!trylock_entry(entry))
+	if (!kmemdump_entry_trylock(entry))
 		return -EBUSY;
 
-	ret = kmemdump_retranslate(entry, region);
-	if (!ret) {
-		/* Pairs with the acquire in kmemdump_entry_segments(). */
-		smp_store_release(&entry->version, entry->version + 1);
-		trace_kmemdump_update(entry);
-		kmemdump_backends_moved(table, entry);
-	}
-	kmemdump_unlock_entry(entry);
+	ret = kmemdump_entry_update(entry, region);
+	if (!ret)
+		kmemdump_backends_update(table, entry);
+	kmemdump_entry_unlock(entry);
 	return ret;
 }
 
@@ -311,7 +286,7 @@ static int move_entry(struct kmemdump_table *table, struct kmemdump_entry *entry
  * The region of @table with the id and name of @region is at another place now.
  * Any context. The errors are those of kmemdump_update_region().
  */
-int kmemdump_move(struct kmemdump_table *table, const struct kmemdump_region *region)
+int kmemdump_update(struct kmemdump_table *table, const struct kmemdump_region *region)
 {
 	int ret;
 
@@ -321,17 +296,31 @@ int kmemdump_move(struct kmemdump_table *table, const struct kmemdump_region *re
 	if (ret)
 		return ret;
 
-	/* It has to be looked at page by page, by a context that can't be interrupted. */
+	/* This looks at each page, with preemption off, so it must not be much. */
 	if (region->size > KMEMDUMP_UPDATE_MAX)
 		return -EOPNOTSUPP;
 
 	rcu_read_lock();
-	ret = move_entry(table, xa_load(&table->regions, region->id), region);
+	ret = update_entry(table, xa_load(&table->ids, region->id), region);
 	rcu_read_unlock();
 	return ret;
 }
 
-/* Register for a driver. @caller is who to name if that is refused. */
+/* Register for the kernel itself. Process context, may sleep. */
+int kmemdump_add_core_region(const char *name, const void *addr, size_t size,
+			     enum kmemdump_class class, u8 flags)
+{
+	struct kmemdump_region region = {
+		.name = name, .virt_addr = addr, .size = size,
+	};
+	int ret = kmemdump_add(&kmemdump_table, &region, NULL, class, flags);
+
+	if (ret)
+		pr_warn("region %s of the kernel left out: %pe\n", name, ERR_PTR(ret));
+	return ret;
+}
+
+/* Register for a driver. A warning names @caller if that is refused. */
 int kmemdump_register(struct kmemdump_region *region, struct module *owner, void *caller)
 {
 	int ret = kmemdump_add(&kmemdump_table, region, owner, KMEMDUMP_CLASS_DRIVER, 0);
@@ -433,7 +422,7 @@ EXPORT_SYMBOL_GPL(kmemdump_region_id);
  * * %-EINVAL: no region, name, id or size; another size than at registration
  * * %-ENOENT: no region of this id and name is registered
  * * %-EBUSY: it is just being updated elsewhere, maybe by what this context has
- *   interrupted, or a backend is being told of it: try again
+ *   interrupted, or a backend is just taking it: try again
  * * %-EFAULT, %-EOVERFLOW: as at registration
  * * %-ENOSPC: at the new place it is in more pieces than there is room for
  * * %-EOPNOTSUPP: the core has mapped one of the places, or would have to; or
@@ -441,6 +430,47 @@ EXPORT_SYMBOL_GPL(kmemdump_region_id);
  */
 int kmemdump_update_region(const struct kmemdump_region *region)
 {
-	return kmemdump_move(&kmemdump_table, region);
+	return kmemdump_update(&kmemdump_table, region);
 }
 EXPORT_SYMBOL_GPL(kmemdump_update_region);
+
+/*
+ * kdump, FADump and hypervisors save all memory and know nothing of regions. So VMCOREINFO says
+ * where the list of entries is, and how to read it without debug information; see the uapi
+ * header. Nothing is kept twice for that, and nothing has to run at the crash.
+ */
+static int __init kmemdump_describe_list(void)
+{
+	if (!vmcoreinfo_data)
+		return -ENOENT;
+
+	vmcoreinfo_append_str(KMEMDUMP_ENTRIES_KEY "=%llx\n",
+			      (u64)__pa_symbol(&kmemdump_table.entries));
+	vmcoreinfo_append_str(KMEMDUMP_LINEAR_KEY "=%llx\n",
+			      (u64)(unsigned long)kasan_reset_tag(vmcoreinfo_data) -
+			      __pa(vmcoreinfo_data));
+	vmcoreinfo_append_str(KMEMDUMP_CPUS_KEY "=%llx\n",
+			      (u64)__pa_symbol(&__cpu_possible_mask));
+	vmcoreinfo_append_str("NUMBER(kmemdump_cpus)=%u\n", nr_cpu_ids);
+	VMCOREINFO_OFFSET(kmemdump_entry, list);
+	VMCOREINFO_OFFSET(kmemdump_entry, id);
+	VMCOREINFO_OFFSET(kmemdump_entry, class);
+	VMCOREINFO_OFFSET(kmemdump_entry, flags);
+	VMCOREINFO_OFFSET(kmemdump_entry, version);
+	VMCOREINFO_OFFSET(kmemdump_entry, nr_pieces);
+	VMCOREINFO_OFFSET(kmemdump_entry, max_pieces);
+	VMCOREINFO_OFFSET(kmemdump_entry, pieces);
+	VMCOREINFO_OFFSET(kmemdump_entry, pfns);
+	VMCOREINFO_OFFSET(kmemdump_entry, names);
+	VMCOREINFO_STRUCT_SIZE(kmemdump_piece);
+	VMCOREINFO_OFFSET(kmemdump_piece, virt_addr);
+	VMCOREINFO_OFFSET(kmemdump_piece, phys_addr);
+	VMCOREINFO_OFFSET(kmemdump_piece, size);
+	/* Hypervisors take the note that was made at boot, so make it again. */
+	final_note(append_elf_note((Elf_Word *)vmcoreinfo_note, VMCOREINFO_NOTE_NAME, 0,
+				   vmcoreinfo_data, vmcoreinfo_size));
+	return 0;
+}
+
+/* After VMCOREINFO was made, and before the core set registers it. */
+subsys_initcall_sync(kmemdump_describe_list);

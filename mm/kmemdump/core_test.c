@@ -87,8 +87,8 @@ static void register_refuses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0),
 			bad->want);
 	KUNIT_EXPECT_EQ(test, table->nr_regions, 0);
-	KUNIT_EXPECT_TRUE(test, xa_empty(&table->regions));
-	KUNIT_EXPECT_EQ(test, table->nr_segments, 0);
+	KUNIT_EXPECT_TRUE(test, xa_empty(&table->ids));
+	KUNIT_EXPECT_EQ(test, table->nr_pieces, 0);
 }
 
 static void register_refuses_null(struct kunit *test)
@@ -179,7 +179,7 @@ static void unregister(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &foreign), 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &a), -ENOENT);
 	KUNIT_EXPECT_EQ(test, table->nr_regions, 0);
-	KUNIT_EXPECT_EQ(test, table->nr_segments, 0);
+	KUNIT_EXPECT_EQ(test, table->nr_pieces, 0);
 
 	/* The given id went back, so the same struct can be used again. */
 	KUNIT_EXPECT_EQ(test, foreign.id, 0);
@@ -199,7 +199,7 @@ static void own_copy(struct kunit *test)
 	memset(name, 'x', sizeof(name) - 1);
 	memset(&region, 0xff, sizeof(region));
 
-	entry = xa_load(&table->regions, 3);
+	entry = xa_load(&table->ids, 3);
 	KUNIT_ASSERT_NOT_NULL(test, entry);
 	KUNIT_EXPECT_STREQ(test, kmemdump_entry_name(entry), "mine");
 	KUNIT_EXPECT_EQ(test, kmemdump_entry_size(entry), 8);
@@ -239,7 +239,7 @@ static void many_regions(struct kunit *test)
 		snprintf(name, sizeof(name), "r%d", i);
 		entry = kmemdump_find(table, name);
 		KUNIT_ASSERT_EQ(test, !!entry, i & 1);
-		KUNIT_ASSERT_PTR_EQ(test, xa_load(&table->regions, ids[i]), entry);
+		KUNIT_ASSERT_PTR_EQ(test, xa_load(&table->ids, ids[i]), entry);
 	}
 	KUNIT_EXPECT_NULL(test, kmemdump_find(table, "nobody"));
 	mutex_unlock(&table->lock);
@@ -255,7 +255,7 @@ static void many_regions(struct kunit *test)
 		mutex_lock(&table->lock);
 		entry = kmemdump_find(table, name);
 		mutex_unlock(&table->lock);
-		KUNIT_ASSERT_PTR_EQ(test, xa_load(&table->regions, id), entry);
+		KUNIT_ASSERT_PTR_EQ(test, xa_load(&table->ids, id), entry);
 	}
 	KUNIT_EXPECT_EQ(test, table->nr_regions, nr);
 }
@@ -264,7 +264,7 @@ static unsigned long place_of(struct kmemdump_table *table, int id)
 {
 	unsigned int nr;
 
-	return kmemdump_entry_segments(xa_load(&table->regions, id), &nr)->virt_addr;
+	return kmemdump_entry_pieces(xa_load(&table->ids, id), &nr)->virt_addr;
 }
 
 static void update(struct kunit *test)
@@ -276,14 +276,14 @@ static void update(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 	for (i = 1; i < 10; i++) {
 		region.virt_addr = buffer + i;
-		KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+		KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
 		KUNIT_EXPECT_EQ(test, place_of(table, region.id), (unsigned long)buffer + i);
 	}
 
 	/* With interrupts off it works just as well. */
 	local_irq_disable();
 	region.virt_addr = buffer;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
 	local_irq_enable();
 	KUNIT_EXPECT_EQ(test, place_of(table, region.id), (unsigned long)buffer);
 }
@@ -295,48 +295,48 @@ static void update_refuses(struct kunit *test)
 	struct kmemdump_region region = { .name = "a", .virt_addr = buffer, .size = 8 }, bad;
 	struct kmemdump_entry *entry;
 
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, NULL), -EINVAL);
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), -EINVAL);
 	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 
 	bad = region;
 	bad.name = NULL;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EINVAL);
 	bad.name = "b";
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -ENOENT);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -ENOENT);
 	bad = region;
 	bad.id++;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -ENOENT);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -ENOENT);
 	bad = region;
 	bad.size = 0;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EINVAL);
 	bad.size = 9;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EINVAL);
 	bad = region;
 	bad.virt_addr = (void *)-1UL;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EOVERFLOW);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EOVERFLOW);
 	bad.virt_addr = (void *)0x400000UL;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EFAULT);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EFAULT);
 	bad.virt_addr = NULL;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EFAULT);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EFAULT);
 	bad = region;
 	bad.size = KMEMDUMP_UPDATE_MAX + 1;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EOPNOTSUPP);
 	bad = region;
 	bad.phys_addr = 1;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &bad), -EINVAL);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EINVAL);
 
 	/* Somebody else is just at it, maybe what this context has interrupted. */
-	entry = xa_load(&table->regions, region.id);
-	kmemdump_lock_entry(entry);
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), -EBUSY);
-	kmemdump_unlock_entry(entry);
+	entry = xa_load(&table->ids, region.id);
+	kmemdump_entry_lock(entry);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), -EBUSY);
+	kmemdump_entry_unlock(entry);
 
 	KUNIT_EXPECT_EQ(test, place_of(table, region.id), (unsigned long)buffer);
 	bad.id = region.id;
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &region), 0);
 	region.id = bad.id;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), -ENOENT);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), -ENOENT);
 }
 
 static struct kunit_case core_cases[] = {

@@ -2,9 +2,9 @@
 /*
  * kmemdump: what the kernel registers about itself.
  *
- * Debuggers find nearly all they read in the variables of the kernel image and
- * in the per-CPU areas, so these are carried as a whole, and nobody has to keep
- * a list of what is in them. What exists only at the crash: crashset.c.
+ * Debuggers find nearly all they read in the variables of the kernel image and in the per-CPU
+ * areas. So these are carried as a whole, and there is no list of variables to maintain.
+ * crashset.c adds what exists only at the crash.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -17,7 +17,6 @@
 #include <linux/moduleparam.h>
 #include <linux/percpu.h>
 #include <linux/string.h>
-#include <linux/unaligned.h>
 #include <linux/vmcore_info.h>
 
 #include <asm/sections.h>
@@ -35,23 +34,12 @@ static const char * const set_names[] = {
 	[KMEMDUMP_SET_EXTENDED]	= "extended",
 };
 
-static char *coreset = CONFIG_KMEMDUMP_CORESET;
+enum kmemdump_set kmemdump_set __ro_after_init;
+
+static char *coreset = CONFIG_KMEMDUMP_CORESET_DEFAULT;
 module_param(coreset, charp, 0400);
 
-int kmemdump_add_core_region(const char *name, const void *addr, size_t size,
-			     enum kmemdump_class class, u8 flags)
-{
-	struct kmemdump_region region = {
-		.name = name, .virt_addr = addr, .size = size,
-	};
-	int ret = kmemdump_add(&kmemdump_table, &region, NULL, class, flags);
-
-	if (ret)
-		pr_warn("region %s of the core set left out: %pe\n", name, ERR_PTR(ret));
-	return ret;
-}
-
-/* A range of the kernel image or a per-CPU area: it changes while the dump is made. */
+/* Register a range of the kernel image, which changes while the dump is made. */
 static void __init add_area(const char *name, const void *start, const void *end)
 {
 	if (start < end)
@@ -60,26 +48,8 @@ static void __init add_area(const char *name, const void *start, const void *end
 }
 
 /*
- * The one part of the symbol table that has no symbol in VMCOREINFO is the order
- * of the names: numbers of three bytes, of which none is as large as @nr. If that
- * is what is at @addr, return where it ends.
- */
-static unsigned long __init skip_sequence(unsigned long addr, unsigned int nr)
-{
-	const u8 *seq = (const u8 *)addr;
-	unsigned int i;
-
-	if (nr > ((unsigned long)__end_rodata - addr) / 3)
-		return addr;
-	for (i = 0; i < nr; i++, seq += 3)
-		if (get_unaligned_be24(seq) >= nr)
-			return addr;
-	return (unsigned long)seq;
-}
-
-/*
- * Where the constants end. Behind what is read-only after boot are only the tables
- * of exported symbols, of parameters and the like, which no debugger reads.
+ * Where the constants end. After the variables that are read-only after boot, there are only
+ * tables of exported symbols, parameters and the like, which no debugger reads.
  */
 static void * __init rodata_end(void)
 {
@@ -93,7 +63,7 @@ static void * __init rodata_end(void)
 /**
  * kmemdump_image_data_size() - what the standard core set takes of the kernel image
  *
- * For who reserves memory before regions are registered.
+ * For a backend that reserves memory before regions are registered.
  *
  * Context: any, also before the MMU is on.
  * Return: bytes, an upper limit.
@@ -105,8 +75,8 @@ size_t __init kmemdump_image_data_size(void)
 }
 
 /*
- * Constants, such as names that debuggers print; without the symbol table, which
- * is the larger part and of which debuggers have a better one.
+ * Constants, such as names that debuggers print. Most of the symbol table is left out: it is the
+ * larger part, and debuggers have a better one.
  */
 static void __init add_rodata(void)
 {
@@ -125,8 +95,6 @@ static void __init add_rodata(void)
 		low = min(low, addr);
 		high = max(high, addr);
 	}
-	if (!kmemdump_vmcoreinfo_value("SYMBOL(kallsyms_num_syms)", 16, &addr))
-		high = skip_sequence(high + sizeof(long), *(unsigned int *)addr);
 	if (low >= high || low < (unsigned long)__start_rodata ||
 	    high > (unsigned long)end) {
 		add_area("kernel:rodata", __start_rodata, end);
@@ -144,8 +112,8 @@ static void __init add_image(void)
 }
 
 /*
- * The static and the first dynamic per-CPU variables. Each CPU is a region of its
- * own: as one per-CPU region they would start at the pointer 0 on x86.
+ * The static and the first dynamic per-CPU variables. Each CPU has a region of its own: one
+ * per-CPU region for all of them would start at the pointer 0 on x86, which is no address.
  */
 static void __init add_percpu(void)
 {
@@ -178,7 +146,7 @@ static void __init add_nodes(void)
 #endif
 }
 
-/* What tells which physical memory there is; without SPARSEMEM_EXTREME it is in .bss. */
+/* The table of physical memory sections. Without SPARSEMEM_EXTREME it is in .bss. */
 static void __init add_sections(void)
 {
 #ifdef CONFIG_SPARSEMEM_EXTREME
@@ -201,26 +169,15 @@ static int __init kmemdump_coreset_init(void)
 {
 	int set;
 
-	if (!vmcoreinfo_data)
-		return -ENOENT;
-
 	for (set = ARRAY_SIZE(set_names) - 1; set >= KMEMDUMP_SET_MINIMAL; set--)
 		if (!strcmp(set_names[set], coreset))
 			break;
 	if (set < KMEMDUMP_SET_MINIMAL)
 		pr_warn("kmemdump.coreset: there is no set \"%s\", taking %s\n", coreset,
 			set_names[KMEMDUMP_SET_MINIMAL]);
-	kmemdump_table.set = max_t(int, set, KMEMDUMP_SET_MINIMAL);
+	kmemdump_set = max_t(int, set, KMEMDUMP_SET_MINIMAL);
 
-	if (kmemdump_add_log())
-		pr_warn("the kernel log will be missing from dumps\n");
-	kmemdump_add_core_region("vmcoreinfo", vmcoreinfo_data, PAGE_SIZE, KMEMDUMP_CLASS_LOG, 0);
-
-	/* Debuggers start from what is set once at boot, such as the memory layout. */
-	kmemdump_add_core_region("kernel:ro_after_init", __start_ro_after_init,
-				 __end_ro_after_init - __start_ro_after_init,
-				 KMEMDUMP_CLASS_LOG, 0);
-	if (kmemdump_table.set == KMEMDUMP_SET_MINIMAL)
+	if (kmemdump_set == KMEMDUMP_SET_MINIMAL)
 		return 0;
 	add_image();
 	add_percpu();
@@ -229,5 +186,5 @@ static int __init kmemdump_coreset_init(void)
 	return 0;
 }
 
-/* VMCOREINFO is made in a subsys_initcall(). */
+/* VMCOREINFO, from which this takes addresses, is made in a subsys_initcall(). */
 fs_initcall(kmemdump_coreset_init);

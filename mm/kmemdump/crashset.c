@@ -2,13 +2,12 @@
 /*
  * kmemdump: what of the core set exists only at the crash.
  *
- * Tasks and their stacks, what debuggers need to get from one task to the next,
- * the few pages of text that backtraces go through, and the page tables of what
- * is not in the linear map. It is looked for at panic, so nothing has to be
- * told to us while the system runs.
+ * Tasks and their stacks, what debuggers need to get from one task to the next, the few pages
+ * of text that backtraces go through, and the page tables of what is not in the linear map.
+ * Panic code looks for all of this, so no other code of the kernel has to register it.
  *
- * All of it may be damaged: every read may fault, every walk is bounded, and one
- * that ends early costs only what it would have found.
+ * All of it may be damaged: every read may fault, every walk is bounded, and a walk that ends
+ * early costs only what it would have found.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -18,6 +17,7 @@
 #include <linux/fs_struct.h>
 #include <linux/futex.h>
 #include <linux/kallsyms.h>
+#include <linux/kexec.h>
 #include <linux/mm.h>
 #include <linux/nmi.h>
 #include <linux/pgtable.h>
@@ -27,6 +27,7 @@
 #include <linux/sched/debug.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/stat.h>
+#include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
 #include <linux/sizes.h>
 #include <linux/vmalloc.h>
@@ -34,47 +35,23 @@
 
 #include <asm/sections.h>
 
-#ifdef CONFIG_X86
-#include <asm/cpu_entry_area.h>
-#include <asm/current.h>
-#include <asm/syscall.h>
-#endif
-#ifdef CONFIG_ARM64
-#include <asm/stacktrace.h>
-#endif
-#ifdef CONFIG_PPC_BOOK3S_64
-#include <asm/irq.h>
-#include <asm/paca.h>
-#include <asm/pgalloc.h>
-#endif
-#ifdef CONFIG_UNWINDER_ORC
-#include <asm/orc_lookup.h>
-#endif
-
 #include "../percpu-internal.h"
 #include "../slab.h"
 
+#include "arch.h"
 #include "kmemdump.h"
 
-/* Tasks that may come and go between looking at nr_threads and walking the list. */
+/* On a running system, tasks may come between the look at nr_threads and the walk. */
 #define SPARE_TASKS	64
 
-/* More than any machine has, so that a cycle in a damaged list ends. */
+/* More than any machine has, so that a walk along a cycle in a damaged list ends. */
 #define MAX_CACHES	4096
 #define MAX_XA_NODES	16384
 #define MAX_CHUNKS	1024
 #define MAX_CHUNK_PAGES	4096
-#define MAX_VMEMMAP	65536
-#define MAX_UNWIND	4096
 
 /* Bytes of a function that debuggers look at. */
 #define MAX_FUNCTION	SZ_16K
-
-/*
- * From the last frame of a stack, "crash" for ppc64 looks for the mark of an
- * exception, without a look at where the stack ends.
- */
-#define STACK_OVERREAD	(IS_ENABLED(CONFIG_PPC64) ? 2 * SZ_64 : 0)
 
 /* Objects that searches for pointers may add, and how much of each they look at. */
 #define MAX_TREE_OBJECTS	448
@@ -91,33 +68,9 @@ static void add(struct kmemdump_image *image, const void *addr, size_t size,
 
 /* Text */
 
-#ifdef CONFIG_UNWINDER_ORC
-/* What an unwinder reads to get past a frame of the function at @addr. */
-static void add_unwind_data(struct kmemdump_image *image, unsigned long addr,
-			    enum kmemdump_order order)
-{
-	unsigned int *block, from, to;
-
-	if (addr < LOOKUP_START_IP || addr >= LOOKUP_STOP_IP)
-		return;
-	block = orc_lookup + (addr - LOOKUP_START_IP) / LOOKUP_BLOCK_SIZE;
-	if (!peek_field(from, block[0]) || !peek_field(to, block[1]) || to < from ||
-	    to - from > MAX_UNWIND)
-		return;
-	add(image, block, 2 * sizeof(*block), order);
-	add(image, __start_orc_unwind_ip + from, (to - from + 1) * sizeof(int), order);
-	add(image, __start_orc_unwind + from, (to - from + 1) * sizeof(struct orc_entry), order);
-}
-#else
-static void add_unwind_data(struct kmemdump_image *image, unsigned long addr,
-			    enum kmemdump_order order)
-{
-}
-#endif
-
 /*
- * @addr may be a return address. Debuggers look at the instructions before it,
- * and all over its function.
+ * Add the text around @addr, if it is a return address. Debuggers look at the instructions
+ * before it, and at all of its function.
  */
 static void add_text(struct kmemdump_image *image, unsigned long addr, enum kmemdump_order order)
 {
@@ -135,30 +88,21 @@ static void add_text(struct kmemdump_image *image, unsigned long addr, enum kmem
 		if (kallsyms_lookup_size_offset(addr, &size, &offset))
 			kmemdump_image_add(image, addr - offset,
 					   min(max(size, 5 * offset), MAX_FUNCTION), order);
-		add_unwind_data(image, addr, order);
+		kmemdump_arch_add_text(image, addr, order);
 	}
 }
 
 /*
- * How a task gets off its CPU, which debuggers take apart to find where one that
- * sleeps goes on.
+ * Add the text of the scheduler, which debuggers take apart to find where a task that sleeps
+ * goes on.
  */
 static void add_sched_text(struct kmemdump_image *image)
 {
 	add(image, __sched_text_start, __sched_text_end - __sched_text_start,
 	    KMEMDUMP_ORDER_IMAGE);
-#ifdef CONFIG_X86_64
-	/* From the first instructions of these "crash" learns if there are frame pointers. */
-	add(image, sys_call_table[__NR_open], 32, KMEMDUMP_ORDER_IMAGE);
-	add(image, sys_call_table[__NR_fork], 32, KMEMDUMP_ORDER_IMAGE);
-	add(image, sys_call_table[__NR_write], 32, KMEMDUMP_ORDER_IMAGE);
-	add(image, vfs_read, 32, KMEMDUMP_ORDER_IMAGE);
-	if (IS_ENABLED(CONFIG_FUTEX))
-		add(image, do_futex, 32, KMEMDUMP_ORDER_IMAGE);
-#endif
 }
 
-/* All that looks like a return address in [@low, @high) of a stack. */
+/* Add the text of all that looks like a return address in [@low, @high) of a stack. */
 static void add_return_addresses(struct kmemdump_image *image, unsigned long low,
 				 unsigned long high, enum kmemdump_order order)
 {
@@ -180,29 +124,14 @@ static void add_return_addresses(struct kmemdump_image *image, unsigned long low
 
 /* Stacks */
 
-/* Where a task that does not run left its stack. */
-static unsigned long saved_sp(const struct task_struct *task)
-{
-	unsigned long sp = 0;
-
-#if defined(CONFIG_X86)
-	peek_field(sp, task->thread.sp);
-#elif defined(CONFIG_ARM64)
-	peek_field(sp, task->thread.cpu_context.sp);
-#elif defined(CONFIG_PPC)
-	peek_field(sp, task->thread.ksp);
-#endif
-	return sp;
-}
-
-/* [@low, @low + @size) is a stack that is used from @sp on; from its start if 0. */
+/* Add the stack [@low, @low + @size), which is in use from @sp on; from its start if that is 0. */
 static void add_stack(struct kmemdump_image *image, unsigned long low, unsigned long size,
 		      unsigned long sp, enum kmemdump_order order)
 {
 	if (sp < low || sp >= low + size)
 		sp = low;
 	sp = ALIGN_DOWN(sp, sizeof(long));
-	kmemdump_image_add(image, low, size + STACK_OVERREAD, order);
+	kmemdump_image_add(image, low, size + KMEMDUMP_STACK_OVERREAD, order);
 	add_return_addresses(image, sp, low + size, order);
 }
 
@@ -212,93 +141,28 @@ static void add_task_stack(struct kmemdump_image *image, const struct task_struc
 	unsigned long low;
 
 	if (peek_field(low, task->stack) && low)
-		add_stack(image, low, THREAD_SIZE, running ? 0 : saved_sp(task), order);
+		add_stack(image, low, THREAD_SIZE,
+			  running ? 0 : kmemdump_arch_saved_sp(task), order);
 }
 
-#if defined(CONFIG_X86_64)
-static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
+static void add_cpu(struct kmemdump_image *image, unsigned int cpu)
 {
-	unsigned long top = (unsigned long)per_cpu(pcpu_hot.hardirq_stack_ptr, cpu);
-	struct cea_exception_stacks *exceptions = per_cpu(cea_exception_stacks, cpu);
+	unsigned long low, size;
+	unsigned int i;
 
-	/* The address is that of the last word. */
-	if (top)
-		add_stack(image, ALIGN(top, IRQ_STACK_SIZE) - IRQ_STACK_SIZE, IRQ_STACK_SIZE, 0,
-			  KMEMDUMP_ORDER_PERCPU);
-	/*
-	 * Those of NMIs, double faults and others. Their memory is in the per-CPU area, at
-	 * other addresses; between them are pages that are not mapped.
-	 */
-	if (exceptions) {
-		unsigned long low = (unsigned long)exceptions;
-
-		kmemdump_image_add_tables(image, low, sizeof(*exceptions), KMEMDUMP_ORDER_PERCPU);
-		add_return_addresses(image, low, low + sizeof(*exceptions), KMEMDUMP_ORDER_PERCPU);
+	for (i = 0; i < KMEMDUMP_CPU_STACKS; i++) {
+		low = kmemdump_arch_cpu_stack(cpu, i, &size);
+		if (low && i >= KMEMDUMP_FIRST_ALIAS) {
+			kmemdump_image_add_tables(image, low, size, KMEMDUMP_ORDER_PERCPU);
+			add_return_addresses(image, low, low + size, KMEMDUMP_ORDER_PERCPU);
+		} else if (low) {
+			add_stack(image, low, size, 0, KMEMDUMP_ORDER_PERCPU);
+		}
 	}
+	kmemdump_arch_add_cpu(image, cpu);
 }
-#elif defined(CONFIG_ARM64)
-static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
-{
-	unsigned long low = (unsigned long)per_cpu(irq_stack_ptr, cpu);
-
-	if (low)
-		add_stack(image, low, IRQ_STACK_SIZE, 0, KMEMDUMP_ORDER_PERCPU);
-#ifdef CONFIG_VMAP_STACK
-	low = (unsigned long)per_cpu(overflow_stack, cpu);
-	add_stack(image, low, OVERFLOW_STACK_SIZE, 0, KMEMDUMP_ORDER_PERCPU);
-#endif
-}
-#elif defined(CONFIG_PPC_BOOK3S_64)
-static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
-{
-	const struct paca_struct *paca = paca_ptrs[cpu];
-	void *stacks[] = { hardirq_ctx[cpu], softirq_ctx[cpu], NULL, NULL, NULL };
-	int i;
-
-	/* Where the exception entries find the CPU's stacks and variables. */
-	add(image, paca, sizeof(*paca), KMEMDUMP_ORDER_PERCPU);
-	/* These are the addresses of the ends. */
-	if (peek_field(stacks[2], paca->emergency_sp) && stacks[2])
-		stacks[2] -= THREAD_SIZE;
-	if (peek_field(stacks[3], paca->nmi_emergency_sp) && stacks[3])
-		stacks[3] -= THREAD_SIZE;
-	if (peek_field(stacks[4], paca->mc_emergency_sp) && stacks[4])
-		stacks[4] -= THREAD_SIZE;
-	for (i = 0; i < ARRAY_SIZE(stacks); i++)
-		if (stacks[i])
-			add_stack(image, (unsigned long)stacks[i], THREAD_SIZE, 0,
-				  KMEMDUMP_ORDER_PERCPU);
-}
-#else
-static void add_cpu_stacks(struct kmemdump_image *image, unsigned int cpu)
-{
-}
-#endif
 
 /* Tasks */
-
-#ifdef CONFIG_ARM64
-DECLARE_PER_CPU(struct task_struct *, __entry_task);
-#endif
-
-/*
- * What @cpu runs, or NULL. The scheduler's own function for that takes the lock of
- * the run queue, which a CPU may hold that was stopped, or this one. Any context.
- */
-const struct task_struct *kmemdump_task_on(unsigned int cpu)
-{
-	if (cpu == raw_smp_processor_id())
-		return current;
-#if defined(CONFIG_X86)
-	return READ_ONCE(per_cpu(pcpu_hot.current_task, cpu));
-#elif defined(CONFIG_ARM64)
-	return READ_ONCE(per_cpu(__entry_task, cpu));
-#elif defined(CONFIG_PPC64)
-	return READ_ONCE(paca_ptrs[cpu]->__current);
-#else
-	return NULL;
-#endif
-}
 
 static const struct {
 	size_t	offset;
@@ -321,9 +185,10 @@ static void add_task(struct kmemdump_image *image, const struct task_struct *tas
 	void *part;
 	int i;
 
-	add(image, task, sizeof(*task), order);
+	/* On x86, what a task has of the FPU is part of the structure or comes after it. */
+	add(image, task, max_t(size_t, sizeof(*task), arch_task_struct_size), order);
 	for (i = 0; i < ARRAY_SIZE(task_parts); i++) {
-		if (task_parts[i].extended && image->set < KMEMDUMP_SET_EXTENDED)
+		if (task_parts[i].extended && kmemdump_set < KMEMDUMP_SET_EXTENDED)
 			continue;
 		if (kmemdump_peek(&part, (void *)task + task_parts[i].offset, sizeof(part)) && part)
 			add(image, part, task_parts[i].size, order);
@@ -341,14 +206,14 @@ static void add_running_tasks(struct kmemdump_image *image)
 {
 	unsigned int cpu, i;
 
-	/* Where they run is on no stack. */
+	/* The address where a CPU runs is on no stack. */
 	for (i = 0; i < image->nr_cpus; i++)
 		add_text(image, instruction_pointer(&image->cpus[i].regs),
 			 KMEMDUMP_ORDER_CURRENT);
 	add_running_task(image, current, KMEMDUMP_ORDER_CRASHED);
 	for_each_present_cpu(cpu)
 		add_running_task(image, kmemdump_task_on(cpu), KMEMDUMP_ORDER_CURRENT);
-	/* Those that idle for the CPUs are on no list. */
+	/* The idle tasks are on no list. */
 	for_each_present_cpu(cpu)
 		add_running_task(image, idle_task(cpu), KMEMDUMP_ORDER_TASKS);
 }
@@ -380,7 +245,7 @@ static void add_threads(struct kmemdump_image *image, struct task_struct *proces
 	}
 }
 
-/* The tasks themselves, or their @stacks. */
+/* Add all tasks, or with @stacks their stacks. */
 static void add_all_tasks(struct kmemdump_image *image, bool stacks)
 {
 	unsigned int left = clamp_t(int, nr_threads, 0, PID_MAX_LIMIT) + SPARE_TASKS;
@@ -391,11 +256,11 @@ static void add_all_tasks(struct kmemdump_image *image, bool stacks)
 		touch_nmi_watchdog();
 		add_threads(image, list_entry(pos, struct task_struct, tasks), &left, stacks);
 		pos = next_of(pos);
-		/* In a damaged list, those that it leads to may have no threads. */
+		/* The processes of a damaged list may have no threads, so they count, too. */
 	} while (pos && pos != &init_task.tasks && left && --processes);
 }
 
-/* The nodes of an xarray. It is no deeper than an index has bits for. */
+/* Add the nodes of an xarray, which is no deeper than an index has bits. */
 static void add_xarray(struct kmemdump_image *image, const struct xarray *xa,
 		       enum kmemdump_order order)
 {
@@ -429,7 +294,7 @@ static void add_xarray(struct kmemdump_image *image, const struct xarray *xa,
 	}
 }
 
-/* Debuggers make a list of the slab caches when they start. */
+/* Add the slab caches, of which debuggers make a list when they start. */
 static void add_slab_caches(struct kmemdump_image *image)
 {
 	unsigned int left = MAX_CACHES;
@@ -442,9 +307,9 @@ static void add_slab_caches(struct kmemdump_image *image)
 }
 
 /*
- * Debuggers go from the variables of the kernel to objects that they point to:
- * interrupts, timers, devices. Nobody told us which variables that are, so what
- * looks like a pointer in one is taken for a pointer, as kmemleak does.
+ * Debuggers go from the variables of the kernel to objects that they point to: interrupts,
+ * timers, devices. There is no list of these variables, so each word in them that looks like a
+ * pointer is taken for one, as kmemleak does.
  */
 struct reach {
 	struct kmemdump_image	*image;
@@ -456,11 +321,11 @@ struct reach {
 	} objects[MAX_REACHED];
 };
 
-/* One search at a time; at panic nothing else runs, and one may have been stopped in it. */
+/* On a running system one search runs at a time. Panic code takes over from one that was stopped. */
 static struct reach reach;
 static unsigned long reach_busy;
 
-/* The object that @addr is in, as far as slab knows one. */
+/* Find the slab object that @addr is in; else the word at @addr is the object. */
 static bool find_object(unsigned long addr, unsigned long *start, unsigned long *size)
 {
 	struct kmem_cache *cache;
@@ -523,7 +388,7 @@ static void reach_range(struct reach *r, unsigned long low, unsigned long high, 
 	}
 }
 
-/* Also what those point to that were found since the @from-th, and so on. */
+/* Follow the words of the objects from the @from-th on, those of what that finds, and so on. */
 static void reach_on(struct reach *r, unsigned int from, unsigned int depth)
 {
 	while (depth-- && from < r->nr) {
@@ -566,7 +431,7 @@ static void reach_from_variables(struct kmemdump_image *image)
 		clear_bit_unlock(0, &reach_busy);
 }
 
-/* Per-CPU variables that were allocated after the first chunk was full. */
+/* Add the per-CPU variables that were allocated after the first chunk was full. */
 static void add_percpu_chunks(struct kmemdump_image *image)
 {
 	unsigned int left = MAX_CHUNKS, cpu;
@@ -591,39 +456,37 @@ static void add_percpu_chunks(struct kmemdump_image *image)
 	}
 }
 
-#if defined(CONFIG_PPC_BOOK3S_64) && defined(CONFIG_SPARSEMEM_VMEMMAP)
-/* What backs the struct pages; with the hash MMU that is in no page table. */
-static void add_vmemmap_list(struct kmemdump_image *image)
+/* Add the kernel's own notes of registers, where some debuggers look for them. */
+static void add_crash_notes(struct kmemdump_image *image)
 {
-	struct vmemmap_backing *entry = vmemmap_list;
-	unsigned int left = MAX_VMEMMAP;
+#ifdef CONFIG_CRASH_DUMP
+	unsigned int i;
 
-	while (entry && left--) {
-		add(image, entry, sizeof(*entry), KMEMDUMP_ORDER_IMAGE);
-		if (!peek_field(entry, entry->list))
-			break;
+	if (!crash_notes || image->live)
+		return;
+	for (i = 0; i < image->nr_cpus; i++) {
+		kmemdump_fill_crash_note(&image->cpus[i]);
+		add(image, per_cpu_ptr(crash_notes, image->cpus[i].cpu), sizeof(note_buf_t),
+		    KMEMDUMP_ORDER_CRASHED);
 	}
-}
-#else
-static void add_vmemmap_list(struct kmemdump_image *image)
-{
-}
 #endif
+}
 
 /*
  * Put into @image what the core set has besides regions, and what debuggers can't start
  * without. It takes no lock: at panic nothing else runs, and on a running system what is
  * read in the middle of a change can only be wrong, not dangerous.
  */
-void kmemdump_find_crash_set(struct kmemdump_image *image)
+static void add_needed(struct kmemdump_image *image)
 {
 	unsigned int cpu;
 
+	add_crash_notes(image);
 	add_running_tasks(image);
 	add_sched_text(image);
-	add_vmemmap_list(image);
+	kmemdump_arch_add_needed(image);
 	for_each_possible_cpu(cpu)
-		add_cpu_stacks(image, cpu);
+		add_cpu(image, cpu);
 	add_xarray(image, &init_pid_ns.idr.idr_rt, KMEMDUMP_ORDER_TASKS);
 	kmemdump_find_modules(image);
 	add_slab_caches(image);
@@ -635,10 +498,31 @@ void kmemdump_find_crash_set(struct kmemdump_image *image)
  * tasks that the image has no room for all of them, so everything else is in it by now, and
  * what shows that a task is there goes before any stack.
  */
-void kmemdump_find_tasks(struct kmemdump_image *image)
+static void add_tasks(struct kmemdump_image *image)
 {
 	add_all_tasks(image, false);
-	if (image->set >= KMEMDUMP_SET_EXTENDED)
+	if (kmemdump_set >= KMEMDUMP_SET_EXTENDED)
 		add_percpu_chunks(image);
 	add_all_tasks(image, true);
 }
+
+static int __init kmemdump_crashset_init(void)
+{
+	int ret;
+
+	if (kmemdump_set < KMEMDUMP_SET_STANDARD)
+		return 0;
+	kmemdump_image_hooks.add_tasks = add_tasks;
+	/* Set last: image.c takes this one as the sign that both are there. */
+	kmemdump_image_hooks.add_needed = add_needed;
+
+	/* A backend that has attached by now, such as ramoops, has no room for all of that yet. */
+	mutex_lock(&kmemdump_table.lock);
+	ret = kmemdump_backends_reserve(&kmemdump_table, kmemdump_table.nr_regions,
+					kmemdump_table.nr_pieces);
+	mutex_unlock(&kmemdump_table.lock);
+	return ret;
+}
+
+/* After kmemdump_coreset_init(), which sets kmemdump_set. */
+fs_initcall_sync(kmemdump_crashset_init);

@@ -5,7 +5,7 @@
  * Copyright (C) 2026 the kmemdump authors
  */
 #include <linux/cpumask.h>
-#include <linux/elf.h>
+#include <linux/elfcore.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/set_memory.h>
@@ -23,13 +23,14 @@
 
 static void free_image(void *image)
 {
-	kvfree(image);
+	kmemdump_image_free(image);
 }
 
 static struct kmemdump_image *build(struct kunit *test, struct kmemdump_table *table)
 {
 	struct kmemdump_image *image = kmemdump_image_alloc(table->nr_regions,
-							    table->nr_segments);
+							    table->nr_pieces,
+							    table->nr_pieces);
 	static struct pt_regs regs;
 
 	KUNIT_ASSERT_NOT_NULL(test, image);
@@ -134,7 +135,7 @@ static void headers(struct kunit *test)
 static void region_note(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	const struct kmemdump_note_segment *segs;
+	const struct kmemdump_note_piece *pieces;
 	const struct kmemdump_note_region *region;
 	const struct kmemdump_note *note;
 	u8 *a = own_page(test, 0x5a);
@@ -145,12 +146,12 @@ static void region_note(struct kunit *test)
 	note = find_note(read_all(test, build(test, table)), KMEMDUMP_NOTE_NAME,
 			 KMEMDUMP_NT_REGIONS, &size);
 	KUNIT_ASSERT_NOT_NULL(test, note);
-	KUNIT_EXPECT_EQ(test, size, sizeof(*note) + sizeof(*region) + sizeof(*segs) +
+	KUNIT_EXPECT_EQ(test, size, sizeof(*note) + sizeof(*region) + sizeof(*pieces) +
 				    note->nr_cpus * sizeof(struct kmemdump_note_cpu));
 	KUNIT_EXPECT_EQ(test, note->nr_cpus, num_online_cpus());
 	KUNIT_EXPECT_EQ(test, note->version, KMEMDUMP_VERSION);
 	KUNIT_EXPECT_EQ(test, note->nr_regions, 1);
-	KUNIT_EXPECT_EQ(test, note->nr_segments, 1);
+	KUNIT_EXPECT_EQ(test, note->nr_pieces, 1);
 
 	region = (void *)note + note->header_size;
 	KUNIT_EXPECT_STREQ(test, region->name, "my region");
@@ -161,15 +162,15 @@ static void region_note(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, region->size, 1000);
 	KUNIT_EXPECT_EQ(test, region->checksum, xxh64(a + 100, 1000, 0));
 
-	segs = (void *)(region + 1);
-	KUNIT_EXPECT_EQ(test, segs->vaddr, (unsigned long)a + 100);
-	KUNIT_EXPECT_EQ(test, segs->paddr, __pa(a + 100));
-	KUNIT_EXPECT_EQ(test, segs->size, 1000);
+	pieces = (void *)(region + 1);
+	KUNIT_EXPECT_EQ(test, pieces->vaddr, (unsigned long)a + 100);
+	KUNIT_EXPECT_EQ(test, pieces->paddr, __pa(a + 100));
+	KUNIT_EXPECT_EQ(test, pieces->size, 1000);
 }
 
 static DEFINE_PER_CPU(u64, percpu_data);
 
-/* Each segment of a per-CPU region says whose it is. */
+/* Each piece of a per-CPU region says whose it is. */
 static void percpu_note(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -177,7 +178,7 @@ static void percpu_note(struct kunit *test)
 		.name = "percpu", .percpu_addr = &percpu_data, .size = sizeof(u64),
 	};
 	const struct kmemdump_note_region *region;
-	const struct kmemdump_note_segment *seg;
+	const struct kmemdump_note_piece *piece;
 	struct xxh64_state hash;
 	struct kmemdump_image *image;
 	unsigned int cpu;
@@ -190,7 +191,7 @@ static void percpu_note(struct kunit *test)
 	note = find_note(read_all(test, image), KMEMDUMP_NOTE_NAME, KMEMDUMP_NT_REGIONS, &size);
 	KUNIT_ASSERT_NOT_NULL(test, note);
 	region = note + sizeof(struct kmemdump_note);
-	seg = (void *)(region + 1);
+	piece = (void *)(region + 1);
 	KUNIT_EXPECT_EQ(test, region->percpu_size, sizeof(u64));
 	KUNIT_EXPECT_EQ(test, region->size, num_possible_cpus() * sizeof(u64));
 
@@ -198,18 +199,18 @@ static void percpu_note(struct kunit *test)
 	for_each_possible_cpu(cpu) {
 		u64 *data = per_cpu_ptr(&percpu_data, cpu);
 
-		KUNIT_EXPECT_EQ(test, seg->cpu, cpu);
-		KUNIT_EXPECT_EQ(test, seg->vaddr, (unsigned long)data);
+		KUNIT_EXPECT_EQ(test, piece->cpu, cpu);
+		KUNIT_EXPECT_EQ(test, piece->vaddr, (unsigned long)data);
 		xxh64_update(&hash, data, sizeof(*data));
-		seg++;
+		piece++;
 	}
 	KUNIT_EXPECT_EQ(test, region->checksum, xxh64_digest(&hash));
 
-	/* A window that starts among the segments knows it as well. */
-	from = (void *)(seg - 1) - note;
-	from += image->notes_offset + image->notes_size - size;
-	kmemdump_image_read(image, from, note, sizeof(*seg));
-	KUNIT_EXPECT_EQ(test, ((struct kmemdump_note_segment *)note)->cpu,
+	/* A window that starts among the pieces knows it as well. */
+	from = (void *)(piece - 1) - note;
+	from += image->head_size + image->notes_size - size;
+	kmemdump_image_read(image, from, note, sizeof(*piece));
+	KUNIT_EXPECT_EQ(test, ((struct kmemdump_note_piece *)note)->cpu,
 			cpumask_last(cpu_possible_mask));
 }
 
@@ -237,7 +238,8 @@ static void filtered_image(struct kunit *test)
 	strscpy(secret, text, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &log, NULL, KMEMDUMP_CLASS_LOG, 0), 0);
 	kmemdump_test_add(test, table, "a secret name", secret, sizeof(text), 0);
-	tb->be.classes = BIT(KMEMDUMP_CLASS_LOG);
+	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb), 0);
+	tb->be.carrier->classes = BIT(KMEMDUMP_CLASS_LOG);
 	image = build(test, table);
 	KUNIT_EXPECT_EQ(test, image->nr_regions, 2);
 	buf = read_all(test, image);
@@ -267,20 +269,20 @@ static void log_saved_later(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
 	struct kmemdump_test_backend *writer = kmemdump_test_writer(test, PAGE_SIZE);
-	struct kmemdump_test_backend *hands_off = kmemdump_test_hands_off(test, 10);
+	struct kmemdump_test_backend *assisted = kmemdump_test_assisted(test, 10);
 	struct kmemdump_region log = { .name = "log", .virt_addr = own_page(test, 1), .size = 8 };
 	struct kmemdump_image *image;
 
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &log, NULL, KMEMDUMP_CLASS_LOG, 0), 0);
 	kmemdump_test_add(test, table, "driver", own_page(test, 2), 8, 0);
-	writer->be.classes = BIT(KMEMDUMP_CLASS_LOG) | BIT(KMEMDUMP_CLASS_DRIVER);
-	hands_off->be.classes = writer->be.classes;
+	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, writer), 0);
+	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, assisted), 0);
 	image = build(test, table);
 	kmemdump_image_build(image, table, &writer->be, NULL);
 	KUNIT_ASSERT_EQ(test, image->nr_regions, 2);
 	KUNIT_EXPECT_NE(test, checksum_of(image, &log), 0);
 
-	kmemdump_image_build(image, table, &hands_off->be, NULL);
+	kmemdump_image_build(image, table, &assisted->be, NULL);
 	KUNIT_ASSERT_EQ(test, image->nr_regions, 2);
 	KUNIT_EXPECT_EQ(test, checksum_of(image, &log), 0);
 	KUNIT_EXPECT_NE(test, image->regions[0].checksum + image->regions[1].checksum, 0);
@@ -306,7 +308,7 @@ static void log_has_room(struct kunit *test)
 		mutex_lock(&kmemdump_table.lock);
 		entry = kmemdump_find(&kmemdump_table, rings[i]);
 		if (entry) {
-			region.virt_addr = (void *)kmemdump_entry_segments(entry, &nr)->virt_addr;
+			region.virt_addr = (void *)kmemdump_entry_pieces(entry, &nr)->virt_addr;
 			region.size = kmemdump_entry_size(entry);
 		}
 		mutex_unlock(&kmemdump_table.lock);
@@ -320,15 +322,15 @@ static void log_has_room(struct kunit *test)
 		snprintf(name, sizeof(name), "r%u", i);
 		kmemdump_test_add(test, table, name, p + 2 * i * PAGE_SIZE, PAGE_SIZE, 0);
 	}
-	image = kmemdump_image_alloc(table->image->max_regions,
-				     table->nr_segments + KMEMDUMP_LOG_LOADS);
+	image = kmemdump_image_alloc(table->nr_regions, table->nr_pieces,
+				     table->nr_pieces + KMEMDUMP_LOG_LOADS);
 	KUNIT_ASSERT_NOT_NULL(test, image);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
 	kmemdump_image_build(image, table, NULL, NULL);
 	KUNIT_EXPECT_EQ(test, image->nr_left_out, 0);
 	KUNIT_EXPECT_LE(test, image->nr_loads, image->max_loads);
 	for (first = 0; first < image->nr_loads; first++)
-		if (image->loads[first].order > KMEMDUMP_ORDER_LOG)
+		if (kmemdump_image_load(image, first).order > KMEMDUMP_ORDER_LOG)
 			break;
 	/* The others are apart from each other, and come after the log. */
 	KUNIT_EXPECT_EQ(test, image->nr_loads - first, 100);
@@ -345,11 +347,11 @@ static void moved_region(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 	region.virt_addr = b;
-	KUNIT_EXPECT_EQ(test, kmemdump_move(table, &region), 0);
+	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
 	image = build(test, table);
 	KUNIT_ASSERT_EQ(test, image->nr_loads, 1);
 	buf = read_all(test, image);
-	KUNIT_EXPECT_MEMEQ(test, buf + image->loads[0].offset, b, PAGE_SIZE);
+	KUNIT_EXPECT_MEMEQ(test, buf + image->loads[0].p_offset, b, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, image->regions[0].checksum, xxh64(b, PAGE_SIZE, 0));
 }
 
@@ -366,12 +368,12 @@ static void shared_pages(struct kunit *test)
 	image = build(test, table);
 	KUNIT_EXPECT_EQ(test, image->nr_regions, 3);
 	KUNIT_EXPECT_EQ(test, image->nr_loads, 1);
-	KUNIT_EXPECT_EQ(test, image->loads[0].vaddr, (unsigned long)a);
-	KUNIT_EXPECT_EQ(test, image->loads[0].nr_pages, 1);
+	KUNIT_EXPECT_EQ(test, image->loads[0].p_vaddr, (unsigned long)a);
+	KUNIT_EXPECT_EQ(test, image->loads[0].p_memsz, 1 * PAGE_SIZE);
 }
 
 /* What matters most comes first in the file. */
-static void rank_order(struct kunit *test)
+static void in_order(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
 	u8 *p = kunit_kmalloc(test, 8 * PAGE_SIZE, GFP_KERNEL);
@@ -384,9 +386,9 @@ static void rank_order(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &log, NULL, KMEMDUMP_CLASS_LOG, 0), 0);
 	image = build(test, table);
 	KUNIT_ASSERT_EQ(test, image->nr_loads, 2);
-	KUNIT_EXPECT_EQ(test, image->loads[0].order, KMEMDUMP_ORDER_LOG);
-	KUNIT_EXPECT_EQ(test, image->loads[0].vaddr, (unsigned long)p + 4 * PAGE_SIZE);
-	KUNIT_EXPECT_GT(test, image->loads[1].offset, image->loads[0].offset);
+	KUNIT_EXPECT_EQ(test, kmemdump_image_load(image, 0).order, KMEMDUMP_ORDER_LOG);
+	KUNIT_EXPECT_EQ(test, image->loads[0].p_vaddr, (unsigned long)p + 4 * PAGE_SIZE);
+	KUNIT_EXPECT_GT(test, image->loads[1].p_offset, image->loads[0].p_offset);
 }
 
 static void add_area(struct kunit *test, struct kmemdump_table *table, u8 *p, size_t size)
@@ -405,28 +407,28 @@ static void area_around_regions(struct kunit *test)
 	const struct kmemdump_note_region *region;
 	const struct kmemdump_note *note;
 	struct kmemdump_image *image;
-	struct kmemdump_load *loads;
+	struct elf64_phdr *loads;
 	u32 size;
 
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	kmemdump_test_add(test, table, "inside", p + 2 * PAGE_SIZE, 100, 0);
 	add_area(test, table, p, 8 * PAGE_SIZE);
-	/* Three loads take more room than two segments. */
-	image = kmemdump_image_alloc(2, 3);
+	/* Three loads take more room than two pieces. */
+	image = kmemdump_image_alloc(2, 2, 3);
 	KUNIT_ASSERT_NOT_NULL(test, image);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
 	kmemdump_image_build(image, table, NULL, NULL);
 
 	loads = image->loads;
 	KUNIT_ASSERT_EQ(test, image->nr_loads, 3);
-	KUNIT_EXPECT_EQ(test, loads[0].order, KMEMDUMP_ORDER_NORMAL);
-	KUNIT_EXPECT_EQ(test, loads[0].vaddr, (unsigned long)p + 2 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, loads[0].nr_pages, 1);
-	KUNIT_EXPECT_EQ(test, loads[1].vaddr, (unsigned long)p);
-	KUNIT_EXPECT_EQ(test, loads[1].nr_pages, 2);
-	KUNIT_EXPECT_EQ(test, loads[2].vaddr, (unsigned long)p + 3 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, loads[2].paddr, __pa(p) + 3 * PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, loads[2].nr_pages, 5);
+	KUNIT_EXPECT_EQ(test, kmemdump_image_load(image, 0).order, KMEMDUMP_ORDER_NORMAL);
+	KUNIT_EXPECT_EQ(test, loads[0].p_vaddr, (unsigned long)p + 2 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, loads[0].p_memsz, 1 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, loads[1].p_vaddr, (unsigned long)p);
+	KUNIT_EXPECT_EQ(test, loads[1].p_memsz, 2 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, loads[2].p_vaddr, (unsigned long)p + 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, loads[2].p_paddr, __pa(p) + 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, loads[2].p_memsz, 5 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, image->nr_left_out, 0);
 
 	note = find_note(read_all(test, image), KMEMDUMP_NOTE_NAME, KMEMDUMP_NT_REGIONS, &size);
@@ -448,7 +450,7 @@ static void no_room_for_loads(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	kmemdump_test_add(test, table, "inside", p + 2 * PAGE_SIZE, 100, 0);
 	add_area(test, table, p, 8 * PAGE_SIZE);
-	image = kmemdump_image_alloc(2, 2);
+	image = kmemdump_image_alloc(2, 2, 2);
 	KUNIT_ASSERT_NOT_NULL(test, image);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
 	kmemdump_image_build(image, table, NULL, NULL);
@@ -514,10 +516,10 @@ static void online_mask(struct kunit *test)
 		image->cpus[0].cpu = cpu;
 		kmemdump_image_read(image, 0, buf, image->size);
 		for (i = 0; i < image->nr_loads; i++) {
-			u64 skip = (unsigned long)&__cpu_online_mask - image->loads[i].vaddr;
+			u64 skip = (unsigned long)&__cpu_online_mask - image->loads[i].p_vaddr;
 
-			if (skip < (u64)image->loads[i].nr_pages << PAGE_SHIFT)
-				seen = buf + image->loads[i].offset + skip;
+			if (skip < image->loads[i].p_memsz)
+				seen = buf + image->loads[i].p_offset + skip;
 		}
 		KUNIT_ASSERT_NOT_NULL(test, seen);
 		mask = __cpu_online_mask;
@@ -529,7 +531,7 @@ static void online_mask(struct kunit *test)
 static void empty_table(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_image *image = kmemdump_image_alloc(1, 1);
+	struct kmemdump_image *image = kmemdump_image_alloc(1, 1, 1);
 	const struct elf64_hdr *ehdr;
 
 	KUNIT_ASSERT_NOT_NULL(test, image);
@@ -537,7 +539,7 @@ static void empty_table(struct kunit *test)
 	kmemdump_image_build(image, table, NULL, NULL);
 	ehdr = read_all(test, image);
 	KUNIT_EXPECT_EQ(test, ehdr->e_phnum, 1);
-	KUNIT_EXPECT_EQ(test, image->size, PAGE_ALIGN(image->notes_offset + image->notes_size));
+	KUNIT_EXPECT_EQ(test, image->size, PAGE_ALIGN(image->head_size + image->notes_size));
 }
 
 static u32 region_state(struct kunit *test, const struct kmemdump_image *image, const char *name)
@@ -568,7 +570,7 @@ static void unmapped_region(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, region_state(test, image, "good"), KMEMDUMP_STATE_OK);
 	KUNIT_ASSERT_EQ(test, image->nr_loads, 1);
 	buf = read_all(test, image);
-	KUNIT_EXPECT_MEMEQ(test, buf + image->loads[0].offset, good, PAGE_SIZE);
+	KUNIT_EXPECT_MEMEQ(test, buf + image->loads[0].p_offset, good, PAGE_SIZE);
 }
 
 static void unreadable_region(struct kunit *test)
@@ -598,8 +600,8 @@ static void unreadable_region(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, region_state(test, image, "good"), KMEMDUMP_STATE_OK);
 	__free_pages(pages, 2);
 	KUNIT_ASSERT_EQ(test, image->nr_loads, 2);
-	KUNIT_EXPECT_MEMEQ(test, buf + image->loads[image->loads[0].vaddr == (unsigned long)good ?
-						    1 : 0].offset, zeros, PAGE_SIZE);
+	KUNIT_EXPECT_MEMEQ(test, buf + image->loads[image->loads[0].p_vaddr == (unsigned long)good ?
+						    1 : 0].p_offset, zeros, PAGE_SIZE);
 }
 
 /* More program headers than e_phnum can count. */
@@ -630,7 +632,7 @@ static void many_loads(struct kunit *test)
 	image = build(test, table);
 	KUNIT_EXPECT_EQ(test, image->nr_loads, nr);
 
-	head = image->notes_offset;
+	head = image->head_size;
 	buf = kvmalloc(head, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, buf);
 	kmemdump_image_read(image, 0, buf, head);
@@ -656,7 +658,7 @@ static struct kunit_case elfcore_cases[] = {
 	KUNIT_CASE(log_has_room),
 	KUNIT_CASE(moved_region),
 	KUNIT_CASE(shared_pages),
-	KUNIT_CASE(rank_order),
+	KUNIT_CASE(in_order),
 	KUNIT_CASE(area_around_regions),
 	KUNIT_CASE(no_room_for_loads),
 	KUNIT_CASE(any_window),

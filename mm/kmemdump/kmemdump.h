@@ -1,133 +1,42 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* kmemdump: what the files of the core share. */
+/*
+ * kmemdump: what the files of the core share.
+ *
+ * Words:
+ *	region		named memory that a provider registered
+ *	entry		the core's own record of a region
+ *	piece		a physically contiguous part of a region
+ *	table		all entries and all backends
+ *	order		what goes first where there is not room for all
+ *	area		a region with others inside, such as .data; it changes at the crash, too
+ *	core set	regions that the kernel registers about itself
+ *	core image	the ELF core, which exists only as its headers, notes and a list of loads
+ *	load		memory that the core image has: a PT_LOAD
+ *	record		a finished core image as a writer stores it
+ *
+ * Layers, from below; a file calls its own layer and those below, and never in a circle:
+ * translate.c | entry.c backend.c core.c lifetime.c | registers.c elfcore.c image.c |
+ * serialize.c panic.c | log.c coreset.c module.c crashset.c annotation.c symbols.c debugfs.c
+ */
 #ifndef _MM_KMEMDUMP_H
 #define _MM_KMEMDUMP_H
 
+#include <linux/atomic.h>
 #include <linux/bitops.h>
-#include <linux/elfcore.h>
-#include <linux/kexec.h>
+#include <linux/elf.h>
 #include <linux/kmemdump.h>
 #include <linux/kmemdump_backend.h>
+#include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/ptrace.h>
 #include <linux/rhashtable.h>
 #include <linux/xarray.h>
 #include <linux/zstd.h>
 
-#include <asm/kexec.h>
+struct elf_prstatus;
+struct kmemdump_room;
 
-#ifdef CONFIG_UNWINDER_ORC
-#include <asm/orc_types.h>
-#endif
-
-struct kmemdump_image;
-struct kmemdump_slots;
-struct kmemdump_stream;
-
-/* How much the kernel keeps of itself. */
-enum kmemdump_set {
-	KMEMDUMP_SET_NONE,	/* a test's table */
-	KMEMDUMP_SET_MINIMAL,	/* the log */
-	KMEMDUMP_SET_STANDARD,	/* what debuggers need in full mode */
-	KMEMDUMP_SET_EXTENDED,	/* and what is of use to people in them */
-};
-
-/*
- * All that is registered. There is one live table; KUnit tests make their own.
- *
- * Who reads at panic takes no lock: @regions and @backends are RCU-safe, and
- * @image and @stream are replaced as a whole, always by one that is large
- * enough before a region goes in.
- */
-struct kmemdump_table {
-	enum kmemdump_set	set;
-	bool			follow_tasks;	/* in slots, at each context switch */
-	struct mutex		lock;		/* serialises all changes */
-	struct xarray		regions;	/* id -> struct kmemdump_entry */
-	struct rhashtable	names;
-	bool			names_ready;
-	struct list_head	backends;
-	unsigned long		backend_indexes;
-	unsigned int		nr_regions;
-	unsigned int		nr_segments;
-	unsigned int		nr_writers;
-	unsigned int		nr_imagers;	/* backends that look at the core image */
-	u32			next_id;
-	struct kmemdump_image	*image;
-	struct kmemdump_stream	*stream;
-};
-
-extern struct kmemdump_table kmemdump_table;
-
-/* For tables that are made at run time. */
-static inline void kmemdump_table_init(struct kmemdump_table *table)
-{
-	mutex_init(&table->lock);
-	xa_init_flags(&table->regions, XA_FLAGS_ALLOC);
-	INIT_LIST_HEAD(&table->backends);
-}
-
-/* struct kmemdump_entry.flags */
-#define KMEMDUMP_ENTRY_PERCPU	0x01
-#define KMEMDUMP_ENTRY_MAPPED	0x02	/* by us; unmapped with the entry */
-#define KMEMDUMP_ENTRY_SILENT	0x04	/* goes with its module without a word */
-#define KMEMDUMP_ENTRY_AREA	0x08	/* others may be inside; it changes under the writer */
-#define KMEMDUMP_ENTRY_CPU	0x10	/* the area of a CPU */
-#define KMEMDUMP_ENTRY_RING	0x20	/* of the log: its newest part goes first */
-#define KMEMDUMP_ENTRY_MODULE	0x40	/* the struct module of its owner */
-
-/*
- * struct kmemdump_entry.state: a bit for each backend that was told of the
- * region, one for each that could not follow a move of it, and a lock.
- */
-#define KMEMDUMP_BIT_STALE	KMEMDUMP_MAX_BACKENDS
-#define KMEMDUMP_BIT_LOCK	31
-
-static inline bool kmemdump_told(const struct kmemdump_entry *entry,
-				 const struct kmemdump_backend *be)
-{
-	return test_bit(be->index, &entry->state);
-}
-
-static inline bool kmemdump_stale(const struct kmemdump_entry *entry,
-				  const struct kmemdump_backend *be)
-{
-	return test_bit(be->index + KMEMDUMP_BIT_STALE, &entry->state);
-}
-
-static inline bool kmemdump_carried(const struct kmemdump_entry *entry,
-				    const struct kmemdump_backend *be)
-{
-	return kmemdump_told(entry, be) && !kmemdump_stale(entry, be);
-}
-
-/* Whether the administrator lets @be have regions of this class. */
-static inline bool kmemdump_may_carry(const struct kmemdump_backend *be,
-				      const struct kmemdump_entry *entry)
-{
-	return be->classes & BIT(entry->class);
-}
-
-/* core.c */
-int kmemdump_register(struct kmemdump_region *region, struct module *owner, void *caller);
-int kmemdump_add(struct kmemdump_table *table, struct kmemdump_region *region,
-		 struct module *owner, enum kmemdump_class class, u8 flags);
-int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region);
-void kmemdump_remove_entry(struct kmemdump_table *table, struct kmemdump_entry *entry);
-int kmemdump_move(struct kmemdump_table *table, const struct kmemdump_region *region);
-struct kmemdump_entry *kmemdump_find(struct kmemdump_table *table, const char *name);
-void kmemdump_lock_entry(struct kmemdump_entry *entry);
-void kmemdump_unlock_entry(struct kmemdump_entry *entry);
-
-/* translate.c */
-struct kmemdump_entry *kmemdump_translate(const struct kmemdump_region *region);
-int kmemdump_retranslate(struct kmemdump_entry *entry, const struct kmemdump_region *region);
-void kmemdump_entry_free(struct kmemdump_entry *entry);
-bool kmemdump_entry_present(const struct kmemdump_entry *entry,
-			    const struct kmemdump_segment *segs, unsigned int nr);
-bool kmemdump_readable(unsigned long addr, phys_addr_t phys);
-bool kmemdump_peek(void *to, const void *from, size_t size);
-bool kmemdump_translate_addr(unsigned long addr, phys_addr_t *phys);
-bool kmemdump_is_linear(unsigned long addr);
+/* translate.c: kernel addresses */
 
 /* The page table entries that lead to an address, from the top on. */
 struct kmemdump_tables {
@@ -135,144 +44,171 @@ struct kmemdump_tables {
 	unsigned int	nr;
 };
 
+/* Where the memory of a region is, as its provider said. */
+struct kmemdump_place {
+	unsigned long		addr;
+	const void __percpu	*percpu;
+	size_t			size;
+};
+
+bool kmemdump_is_linear(unsigned long addr);
+bool kmemdump_translate_addr(unsigned long addr, phys_addr_t *phys);
 bool kmemdump_walk_tables(unsigned long addr, phys_addr_t *phys, struct kmemdump_tables *tables);
-size_t kmemdump_entry_size(const struct kmemdump_entry *entry);
-const char *kmemdump_entry_owner(const struct kmemdump_entry *entry);
+bool kmemdump_readable(unsigned long addr, phys_addr_t phys);
+bool kmemdump_read(void *buf, unsigned long addr, phys_addr_t phys, size_t len);
+int kmemdump_get_place(const struct kmemdump_region *region, struct kmemdump_place *place);
+int kmemdump_find_pieces(const struct kmemdump_place *place, struct kmemdump_piece *pieces,
+			 unsigned int max, bool atomic);
+bool kmemdump_piece_present(const struct kmemdump_piece *piece);
+bool kmemdump_piece_held(const struct kmemdump_piece *piece);
 bool kmemdump_is_percpu(unsigned long addr, const struct module *mod);
 void kmemdump_set_addr(struct kmemdump_region *region, unsigned long addr,
 		       const struct module *mod);
 
-/* coreset.c */
-int kmemdump_add_core_region(const char *name, const void *addr, size_t size,
-			     enum kmemdump_class class, u8 flags);
+/* entry.c: regions as the core keeps them */
 
-/* log.c */
-int kmemdump_vmcoreinfo_value(const char *key, unsigned int base, unsigned long *value);
-int kmemdump_add_log(void);
-void kmemdump_add_newest_log(struct kmemdump_image *image);
+/* struct kmemdump_entry.flags; readers of full dumps know the first one. */
+#define KMEMDUMP_ENTRY_PERCPU	0x01
+#define KMEMDUMP_ENTRY_MAPPED	0x02	/* the core has mapped it, and unmaps it */
+#define KMEMDUMP_ENTRY_SILENT	0x04	/* goes with its module without a warning */
+#define KMEMDUMP_ENTRY_AREA	0x08	/* see above */
+#define KMEMDUMP_ENTRY_CPU	0x10	/* the per-CPU area of one CPU */
+#define KMEMDUMP_ENTRY_RING	0x20	/* of the log: its newest part goes first */
+#define KMEMDUMP_ENTRY_MODULE	0x40	/* the struct module of its owner */
 
-/* module.c */
-bool kmemdump_is_module_addr(unsigned long addr);
-void kmemdump_add_module(struct module *mod);
-void kmemdump_find_modules(struct kmemdump_image *image);
+/*
+ * Bits of struct kmemdump_entry.state: one for each backend that carries the region, one
+ * for each of those that could not follow its last update, and a lock.
+ */
+#define KMEMDUMP_BIT_STALE	KMEMDUMP_MAX_BACKENDS
+#define KMEMDUMP_BIT_LOCK	31
 
-/* crashset.c; the linker makes the tables of the unwinder */
-#ifdef CONFIG_UNWINDER_ORC
-extern int __start_orc_unwind_ip[];
-extern struct orc_entry __start_orc_unwind[];
-#endif
-void kmemdump_find_crash_set(struct kmemdump_image *image);
-void kmemdump_find_tasks(struct kmemdump_image *image);
-const struct task_struct *kmemdump_task_on(unsigned int cpu);
+struct kmemdump_entry {
+	struct list_head	list;
+	int			id;
+	u8			class;		/* enum kmemdump_class */
+	u8			order;		/* enum kmemdump_order */
+	u8			flags;
+	u8			held;		/* bit for each copy: its first page was in use */
+	struct module		*owner;
+	union {
+		struct rhash_head	node;	/* while it is registered */
+		struct rcu_head		rcu;	/* afterwards */
+	};
+	unsigned long		state;
 
-/* lifetime.c */
-unsigned int kmemdump_remove_module(struct kmemdump_table *table, struct module *mod);
-unsigned int kmemdump_remove_range(struct kmemdump_table *table, unsigned long start_pfn,
-				   unsigned long nr_pages);
+	/*
+	 * There are two copies of the pieces, so that a region can be updated while other code
+	 * reads them: @version & 1 is the copy that counts. An update fills the other one, and
+	 * then adds 1 to @version.
+	 */
+	unsigned int		version;
+	unsigned int		nr_pieces[2];
+	unsigned int		max_pieces;	/* room in each copy */
+	struct kmemdump_piece	*pieces;
+	unsigned long		*pfns;		/* of @pieces, for readers of full dumps */
+	char			names[];	/* of the region, then of its owner */
+};
 
-/* annotation.c; the linker makes the table of the kernel image */
-extern const struct kmemdump_var __start_kmemdump_vars[], __stop_kmemdump_vars[];
-unsigned int kmemdump_add_vars(struct kmemdump_table *table, const struct kmemdump_var *vars,
-			       unsigned int nr, struct module *owner);
+/* All that is registered. There is one live table; KUnit tests make their own. */
+struct kmemdump_table {
+	struct mutex		lock;		/* serialises all changes */
+	struct list_head	entries;
+	struct xarray		ids;		/* id -> entry; RCU-safe */
+	struct rhashtable	names;
+	bool			names_ready;
+	struct list_head	backends;	/* RCU-safe */
+	unsigned long		backend_indexes;
+	unsigned int		nr_regions;
+	unsigned int		nr_pieces;	/* room for pieces in one copy of all entries */
+	u32			next_id;
+	struct kmemdump_room	*room;		/* see struct kmemdump_room_ops */
+};
 
-/* index.c */
-int kmemdump_index_add(const void *addr, size_t size);
-void kmemdump_index_remove(const void *addr, size_t size);
+extern struct kmemdump_table kmemdump_table;
 
-/* symbols.c, only with CONFIG_KALLSYMS */
-int kmemdump_add_symbol(struct kmemdump_table *table, const char *text);
-int kmemdump_remove_symbol(struct kmemdump_table *table, const char *name);
+struct kmemdump_entry *kmemdump_entry_make(const struct kmemdump_region *region,
+					   struct module *owner);
+int kmemdump_entry_update(struct kmemdump_entry *entry, const struct kmemdump_region *region);
+void kmemdump_entry_free(struct kmemdump_entry *entry);
+bool kmemdump_entry_present(const struct kmemdump_entry *entry, unsigned int version);
+bool kmemdump_entry_trylock(struct kmemdump_entry *entry);
+void kmemdump_entry_lock(struct kmemdump_entry *entry);
+void kmemdump_entry_unlock(struct kmemdump_entry *entry);
 
-/* backend.c; all with the table's lock held, but attach, detach and moved */
-int kmemdump_attach(struct kmemdump_table *table, struct kmemdump_backend *be);
-void kmemdump_detach(struct kmemdump_table *table, struct kmemdump_backend *be);
-int kmemdump_backends_reserve(struct kmemdump_table *table, unsigned int nr_regions,
-			      unsigned int nr_segments);
-void kmemdump_backends_add(struct kmemdump_table *table, struct kmemdump_entry *entry);
-void kmemdump_backends_remove(struct kmemdump_table *table, struct kmemdump_entry *entry);
-void kmemdump_backends_moved(struct kmemdump_table *table, struct kmemdump_entry *entry);
-void kmemdump_backends_switch(struct kmemdump_table *table, const struct task_struct *next);
-const char *kmemdump_class_name(unsigned int class);
-u32 kmemdump_parse_classes(const char *text, const char *backend);
+/* The pieces of @entry as they are in @version of it. */
+static inline const struct kmemdump_piece *
+kmemdump_entry_copy(const struct kmemdump_entry *entry, unsigned int version, unsigned int *nr)
+{
+	*nr = READ_ONCE(entry->nr_pieces[version & 1]);
+	return entry->pieces + (version & 1) * entry->max_pieces;
+}
+
+/* backend.c: which backend carries which region */
+
+/* What the core keeps of a backend. */
+struct kmemdump_carrier {
+	unsigned int	index;			/* bit in struct kmemdump_entry.state */
+	u32		classes;		/* bits of enum kmemdump_class: what it may carry */
+	bool		was_full;
+	unsigned int	nr_carried;
+	unsigned int	nr_refused;
+	unsigned int	nr_filtered;
+	atomic_t	nr_stale;
+	struct xarray	errors;			/* id -> errno of a region that it refused */
+	struct {
+		u64		used_bytes;
+		unsigned int	used_slots;
+		struct xarray	waiting;	/* id -> entry for which there is no room */
+		unsigned long	last_tried;
+	} orders[KMEMDUMP_NR_ORDERS];
+};
+
+/* Memory that is needed at panic, and has to be there before: the layers above know how much. */
+struct kmemdump_room_ops {
+	int	(*attach)(struct kmemdump_table *table, const struct kmemdump_backend *be);
+	void	(*detach)(struct kmemdump_table *table, const struct kmemdump_backend *be);
+	int	(*reserve)(struct kmemdump_table *table, unsigned int nr_regions,
+			   unsigned int nr_pieces);
+};
+
+/* Set once at boot, before any backend attaches. */
+extern const struct kmemdump_room_ops *kmemdump_room_ops;
 
 /* Why a region is not carried: a number to be printed with %pe, or one of these. */
 #define KMEMDUMP_CARRIED	0
 #define KMEMDUMP_FILTERED	1
 #define KMEMDUMP_STALE		2
-int kmemdump_reason(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 
-static inline bool kmemdump_is_writer(const struct kmemdump_backend *be)
-{
-	return be->ops->write;
-}
+int kmemdump_attach(struct kmemdump_table *table, struct kmemdump_backend *be);
+void kmemdump_detach(struct kmemdump_table *table, struct kmemdump_backend *be);
+int kmemdump_backends_reserve(struct kmemdump_table *table, unsigned int nr_regions,
+			      unsigned int nr_pieces);
+void kmemdump_backends_add(struct kmemdump_table *table, struct kmemdump_entry *entry);
+void kmemdump_backends_remove(struct kmemdump_table *table, struct kmemdump_entry *entry);
+void kmemdump_backends_update(struct kmemdump_table *table, struct kmemdump_entry *entry);
+bool kmemdump_may_carry(const struct kmemdump_backend *be, const struct kmemdump_entry *entry);
+int kmemdump_reason(const struct kmemdump_backend *be, const struct kmemdump_entry *entry);
+const char *kmemdump_class_name(unsigned int class);
+u32 kmemdump_parse_classes(const char *text, const char *backend);
 
-static inline bool kmemdump_has_slots(const struct kmemdump_backend *be)
-{
-	return be->ops->publish;
-}
+/* core.c: registration */
+int kmemdump_register(struct kmemdump_region *region, struct module *owner, void *caller);
+int kmemdump_add(struct kmemdump_table *table, struct kmemdump_region *region,
+		 struct module *owner, enum kmemdump_class class, u8 flags);
+int kmemdump_add_core_region(const char *name, const void *addr, size_t size,
+			     enum kmemdump_class class, u8 flags);
+int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region);
+void kmemdump_remove_entry(struct kmemdump_table *table, struct kmemdump_entry *entry);
+int kmemdump_update(struct kmemdump_table *table, const struct kmemdump_region *region);
+struct kmemdump_entry *kmemdump_find(struct kmemdump_table *table, const char *name);
 
-static inline bool kmemdump_wants_image(const struct kmemdump_backend *be)
-{
-	return be->ops->write || be->ops->image || be->ops->publish;
-}
+/* lifetime.c: regions go with their driver, module or memory */
+unsigned int kmemdump_remove_module(struct kmemdump_table *table, struct module *mod);
+unsigned int kmemdump_remove_range(struct kmemdump_table *table, unsigned long start_pfn,
+				   unsigned long nr_pages);
 
-/* elfcore.c: the core image, a file that exists only as something to read from */
-
-/* A region as it is at the crash. */
-struct kmemdump_image_region {
-	const struct kmemdump_entry	*entry;
-	u64				checksum;
-	u32				first_segment;
-	u32				version;	/* tells the copy of its segments */
-	u8				state;
-};
-
-/* The log is in so many parts by age, each with twice as many records as the one before. */
-#define KMEMDUMP_LOG_STEPS	16
-
-/* What stands first in the image: if the dump is cut, that is still there. */
-enum kmemdump_order {
-	KMEMDUMP_ORDER_LOG_HEAD,	/* what leads to the records of the log */
-	KMEMDUMP_ORDER_LOG_NEWEST,	/* the newest of those, then older ones */
-	KMEMDUMP_ORDER_LOG = KMEMDUMP_ORDER_LOG_NEWEST + KMEMDUMP_LOG_STEPS,
-	KMEMDUMP_ORDER_CRASHED,		/* the task that panicked */
-	KMEMDUMP_ORDER_CURRENT,		/* those on the other CPUs */
-	KMEMDUMP_ORDER_HIGH,		/* providers' regions */
-	KMEMDUMP_ORDER_NORMAL,
-	KMEMDUMP_ORDER_LOW,
-	KMEMDUMP_ORDER_IMAGE,		/* data of the kernel image */
-	KMEMDUMP_ORDER_PERCPU,
-	KMEMDUMP_ORDER_TASKS,
-	KMEMDUMP_ORDER_REST,
-};
-
-/* How a load gets into an image of slots; for others it stays 0. In their order. */
-enum kmemdump_load_kind {
-	KMEMDUMP_LOAD_SLOT,		/* has one of its own */
-	KMEMDUMP_LOAD_RUNNING,		/* has one that follows the task on a CPU */
-	KMEMDUMP_LOAD_STAGING,		/* the slot that the packed ones are in */
-	KMEMDUMP_LOAD_PACKED,
-	KMEMDUMP_LOAD_VIEW,		/* other addresses of memory that is in another load */
-	KMEMDUMP_LOAD_DROPPED,
-};
-
-/* One PT_LOAD: whole pages. No two overlap in @vaddr, but for those of tasks that run. */
-struct kmemdump_load {
-	u64	vaddr;
-	u64	paddr;
-	u64	offset;		/* in the core image */
-	u32	nr_pages;
-	u16	order;		/* enum kmemdump_order; number of a running piece */
-	u16	kind;		/* enum kmemdump_load_kind */
-	u32	region;		/* 1 + index of one in it that may give it a name, or 0 */
-};
-
-static inline u64 kmemdump_load_size(const struct kmemdump_load *load)
-{
-	return (u64)load->nr_pages << PAGE_SHIFT;
-}
-
-/* A CPU as it is at the crash. */
+/* registers.c: the CPUs at the crash */
 struct kmemdump_image_cpu {
 	u32		cpu;
 	u32		state;		/* enum kmemdump_cpu_state */
@@ -280,55 +216,57 @@ struct kmemdump_image_cpu {
 	struct pt_regs	regs;
 };
 
-/* Loads that the crash set may need besides those of regions. */
-#define KMEMDUMP_MAX_FOUND	8192
+bool kmemdump_noted_regs(unsigned int cpu, struct pt_regs *regs);
+void kmemdump_save_cpu(struct kmemdump_image_cpu *out, unsigned int cpu, struct pt_regs *regs,
+		       bool live);
+void kmemdump_fill_prstatus(struct elf_prstatus *prstatus, const struct kmemdump_image_cpu *cpu);
+void kmemdump_fill_crash_note(const struct kmemdump_image_cpu *cpu);
 
-/*
- * And the log, by age: of three rings, each part may go on at the start of the ring and
- * leave a piece to fill_regions() before it and after it.
- */
-#define KMEMDUMP_LOG_LOADS	(3 * 4 * KMEMDUMP_LOG_STEPS)
+/* elfcore.c and image.c: the core image */
 
-/* And that choosing slots may. */
-#define KMEMDUMP_SPARE_LOADS	8
-
-/* To find a name among those of the slots. */
-#define KMEMDUMP_NAME_BUCKETS	256
+/* A region as it is at the crash. */
+struct kmemdump_image_region {
+	const struct kmemdump_entry	*entry;
+	u64				checksum;
+	u32				first_piece;
+	u32				nr_pieces;
+	u32				version;	/* of @entry that the image has */
+	u8				state;		/* enum kmemdump_state */
+};
 
 struct kmemdump_image {
 	struct rcu_head			rcu;
-	enum kmemdump_set		set;
 	unsigned int			max_regions;
+	unsigned int			max_pieces;
 	unsigned int			max_loads;
-	unsigned int			max_cpus;
 	unsigned int			nr_regions;
-	unsigned int			nr_segments;
+	unsigned int			nr_pieces;
 	unsigned int			nr_loads;
 	unsigned int			nr_cpus;
-	unsigned int			nr_left_out;	/* pieces there was no room for */
-	bool				full;
+	unsigned int			nr_left_out;	/* loads there was no room for */
 	bool				live;		/* of a running system */
+	bool				ahead;		/* for a crash that is still to come */
+	bool				later;		/* firmware saves the memory later */
+	bool				debuggers;	/* has what debuggers need in full mode */
 	bool				has_log;
-	bool				later;		/* firmware saves what it describes */
+	bool				full;		/* merging loads does not help any more */
 	unsigned long			last_table;
 	struct kmemdump_image_region	*regions;
-	struct kmemdump_load		*loads;
 	struct kmemdump_image_cpu	*cpus;
 
-	/* Of an image of slots; the first one is what stands before the loads. */
-	struct kmemdump_slot		*slots;
-	unsigned int			max_slots;
-	unsigned int			nr_slots;
-	u32				*name_next;	/* slot -> slot */
-	u32				name_heads[KMEMDUMP_NAME_BUCKETS];
-	void				*staging;	/* at panic, or NULL */
-	size_t				staging_size;
-	const struct kmemdump_load	*running;
-	unsigned int			nr_running;
-
-	u64				notes_offset;
+	/* The start of the file: ELF header, program headers, and a section header if needed. */
+	struct elf64_hdr		*head;
+	/*
+	 * The program headers of the loads, in @head. Until all are there and sorted, p_align is
+	 * the order, and only p_vaddr, p_paddr and p_memsz are right besides.
+	 */
+	struct elf64_phdr		*loads;
+	u32				order_end[KMEMDUMP_NR_ORDERS];	/* loads of it and better */
+	void				*notes;
+	size_t				max_notes;
+	u64				head_size;
 	u64				notes_size;
-	u64				sections_offset;
+	u64				left_out_offset;
 	u64				data_offset;
 	u64				size;
 
@@ -337,49 +275,38 @@ struct kmemdump_image {
 	char				vmcoreinfo[PAGE_SIZE + 32];
 };
 
-struct kmemdump_image *kmemdump_image_alloc(unsigned int max_regions, unsigned int max_loads);
+/* The pieces of a region as they were when the image was built. */
+static inline const struct kmemdump_piece *
+kmemdump_region_pieces(const struct kmemdump_image_region *region)
+{
+	return region->entry->pieces + (region->version & 1) * region->entry->max_pieces;
+}
+
+void kmemdump_lay_out(struct kmemdump_image *image);
+void kmemdump_image_read(const struct kmemdump_image *image, u64 offset, void *buf, size_t len);
+size_t kmemdump_max_notes(unsigned int nr_regions, unsigned int nr_pieces);
+
+/* What goes into an image of the live table besides regions. Set at boot; may be NULL. */
+struct kmemdump_image_hooks {
+	void	(*add_log)(struct kmemdump_image *image);	/* the newest records first */
+	void	(*add_needed)(struct kmemdump_image *image);	/* debuggers can't start without */
+	void	(*add_tasks)(struct kmemdump_image *image);	/* as many as there is room for */
+};
+
+extern struct kmemdump_image_hooks kmemdump_image_hooks;
+
+/* Loads that the hooks may need: those of the log, and those of the others. */
+#define KMEMDUMP_LOG_LOADS	(3 * 4 * KMEMDUMP_LOG_STEPS)
+#define KMEMDUMP_MAX_FOUND	8192
+
 void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *table,
 			  const struct kmemdump_backend *be, struct pt_regs *regs);
-void kmemdump_image_add(struct kmemdump_image *image, unsigned long addr, size_t size,
-			enum kmemdump_order order);
 void kmemdump_image_add_tables(struct kmemdump_image *image, unsigned long addr, size_t size,
 			       enum kmemdump_order order);
-void kmemdump_image_build_from(struct kmemdump_image *image,
-			       const struct kmemdump_entry * const *entries, unsigned int nr);
-bool kmemdump_noted_regs(unsigned int cpu, struct pt_regs *regs);
-void kmemdump_image_copy_load(const struct kmemdump_image *image,
-			      const struct kmemdump_load *load, void *buf);
-void kmemdump_image_lay_out_head(struct kmemdump_image *image);
-u64 kmemdump_image_left_out_offset(const struct kmemdump_image *image);
-unsigned int kmemdump_image_first_behind(const struct kmemdump_image *image, unsigned int nr,
-					 u64 addr);
 
-/* A task in pieces that are contiguous each: its struct, and its stack. */
-#define KMEMDUMP_STACK_PIECES	(IS_ENABLED(CONFIG_VMAP_STACK) ? \
-				 (unsigned int)DIV_ROUND_UP(THREAD_SIZE, PAGE_SIZE) : 1)
-#define KMEMDUMP_TASK_PIECES	(1 + KMEMDUMP_STACK_PIECES)
+/* serialize.c: the record */
 
-/* running.c */
-void kmemdump_cut_task(const struct task_struct *task, struct kmemdump_segment *pieces);
-
-/* slots.c: the core image for firmware that saves what a table lists */
-int kmemdump_slots_alloc(struct kmemdump_backend *be, bool follow_tasks);
-void kmemdump_slots_stop(struct kmemdump_backend *be);
-void kmemdump_slots_settle(struct kmemdump_backend *be);
-void kmemdump_slots_free(struct kmemdump_backend *be);
-int kmemdump_slots_add(struct kmemdump_backend *be, struct kmemdump_entry *entry);
-void kmemdump_slots_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
-void kmemdump_slots_update(struct kmemdump_backend *be);
-void kmemdump_slots_switch(struct kmemdump_backend *be, unsigned int cpu,
-			   const struct kmemdump_segment *pieces);
-void kmemdump_slots_count(struct kmemdump_backend *be);
-void kmemdump_slots_panic(struct kmemdump_backend *be, struct kmemdump_table *table,
-			  struct kmemdump_image *image, struct pt_regs *regs);
-void kmemdump_choose_slots(struct kmemdump_image *image);
-
-/* serialize.c */
-
-/* The memory that the panic-time writer needs, allocated when a writer attaches. */
+/* The memory that compression needs. */
 struct kmemdump_stream {
 	u64			record_id;
 	zstd_parameters		params;
@@ -394,21 +321,40 @@ struct kmemdump_stream *kmemdump_stream_alloc(void);
 void kmemdump_stream_free(struct kmemdump_stream *stream);
 int kmemdump_serialize(struct kmemdump_backend *be, struct kmemdump_stream *stream,
 		       const struct kmemdump_image *image);
+
+/* panic.c: what happens at panic, and the memory for it */
+struct kmemdump_room {
+	struct kmemdump_image	*image;
+	struct kmemdump_stream	*stream;
+	unsigned int		nr_writers;
+	unsigned int		nr_imagers;	/* backends that work with @image */
+};
+
 void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs);
 
-/*
- * Registers of this CPU, as far as the architecture has a way to save them. They
- * are those of the function that this is inlined into, which must not return
- * before the image is read: debuggers start from its stack frame.
- */
-static __always_inline struct pt_regs *kmemdump_save_regs(struct pt_regs *regs)
-{
-#if defined(CONFIG_X86) || defined(CONFIG_ARM64) || defined(CONFIG_CRASH_DUMP)
-	crash_setup_regs(regs, NULL);
-	return regs;
-#else
-	return NULL;
-#endif
-}
+/* log.c */
+int kmemdump_vmcoreinfo_value(const char *key, unsigned int base, unsigned long *value);
+
+/* coreset.c */
+enum kmemdump_set {
+	KMEMDUMP_SET_MINIMAL,	/* the log */
+	KMEMDUMP_SET_STANDARD,	/* what debuggers need in full mode */
+	KMEMDUMP_SET_EXTENDED,	/* and what is of use to people in them */
+};
+
+extern enum kmemdump_set kmemdump_set;
+
+/* module.c */
+bool kmemdump_is_module_addr(unsigned long addr);
+void kmemdump_find_modules(struct kmemdump_image *image);
+
+/* annotation.c; the linker makes the table of the kernel image */
+extern const struct kmemdump_var __start_kmemdump_vars[], __stop_kmemdump_vars[];
+unsigned int kmemdump_add_vars(struct kmemdump_table *table, const struct kmemdump_var *vars,
+			       unsigned int nr, struct module *owner);
+
+/* symbols.c, only with CONFIG_KALLSYMS */
+int kmemdump_add_symbol(struct kmemdump_table *table, const char *text);
+int kmemdump_remove_symbol(struct kmemdump_table *table, const char *name);
 
 #endif /* _MM_KMEMDUMP_H */

@@ -34,8 +34,8 @@ static void release_devres(struct device *dev, void *res)
 }
 
 /*
- * Two devices of a driver have regions of the same name, so that of the device stands
- * before it; the end of that, if there is not room for all.
+ * Two devices of a driver register regions of the same name, so the name of the device comes
+ * first; only the end of it, if there is not room for all.
  */
 static int full_name(char *full, const struct device *dev, const char *name)
 {
@@ -92,22 +92,21 @@ EXPORT_SYMBOL_GPL(__devm_kmemdump_register_region);
 /* A module */
 
 /*
- * Remove all that @mod owns. Returns how many it should have removed itself, and
- * warns of those once. May sleep.
+ * Remove all regions that @mod owns. Warn once of those that it should have removed itself, and
+ * return their number. May sleep.
  */
 unsigned int kmemdump_remove_module(struct kmemdump_table *table, struct module *mod)
 {
 	char first[KMEMDUMP_NAME_LEN];
-	struct kmemdump_entry *entry;
+	struct kmemdump_entry *entry, *next;
 	unsigned int left = 0;
-	unsigned long id;
 
 	mutex_lock(&table->lock);
-	xa_for_each(&table->regions, id, entry) {
+	list_for_each_entry_safe(entry, next, &table->entries, list) {
 		if (entry->owner != mod)
 			continue;
 		if (!(entry->flags & KMEMDUMP_ENTRY_SILENT) && !left++)
-			strscpy(first, kmemdump_entry_name(entry));
+			strscpy(first, entry->names);
 		kmemdump_remove_entry(table, entry);
 	}
 	mutex_unlock(&table->lock);
@@ -121,21 +120,8 @@ unsigned int kmemdump_remove_module(struct kmemdump_table *table, struct module 
 #ifdef CONFIG_MODULES
 static int module_changes(struct notifier_block *nb, unsigned long action, void *data)
 {
-	struct module *mod = data;
-
-	switch (action) {
-	case MODULE_STATE_COMING:
-		/* At worst a full dump will not name it as the owner of its regions. */
-		kmemdump_index_add(mod->name, sizeof(mod->name));
-		kmemdump_add_module(mod);
-		kmemdump_add_vars(&kmemdump_table, mod->kmemdump_vars, mod->num_kmemdump_vars,
-				  mod);
-		break;
-	case MODULE_STATE_GOING:
-		kmemdump_remove_module(&kmemdump_table, mod);
-		kmemdump_index_remove(mod->name, sizeof(mod->name));
-		break;
-	}
+	if (action == MODULE_STATE_GOING)
+		kmemdump_remove_module(&kmemdump_table, data);
 	return NOTIFY_DONE;
 }
 
@@ -159,17 +145,17 @@ static int __init follow_modules(void)
 static bool overlaps(struct kmemdump_entry *entry, unsigned long start_pfn,
 		     unsigned long nr_pages)
 {
-	const struct kmemdump_segment *segs;
+	const struct kmemdump_piece *pieces;
 	bool found = false;
 	unsigned int nr, i;
 
-	/* It must not move meanwhile. */
-	kmemdump_lock_entry(entry);
-	segs = kmemdump_entry_segments(entry, &nr);
+	/* An update must not change the pieces meanwhile. */
+	kmemdump_entry_lock(entry);
+	pieces = kmemdump_entry_pieces(entry, &nr);
 	for (i = 0; i < nr && !found; i++)
-		found = PHYS_PFN(segs[i].phys_addr) < start_pfn + nr_pages &&
-			PHYS_PFN(segs[i].phys_addr + segs[i].size - 1) >= start_pfn;
-	kmemdump_unlock_entry(entry);
+		found = PHYS_PFN(pieces[i].phys_addr) < start_pfn + nr_pages &&
+			PHYS_PFN(pieces[i].phys_addr + pieces[i].size - 1) >= start_pfn;
+	kmemdump_entry_unlock(entry);
 	return found;
 }
 
@@ -181,16 +167,15 @@ unsigned int kmemdump_remove_range(struct kmemdump_table *table, unsigned long s
 				   unsigned long nr_pages)
 {
 	char first[KMEMDUMP_NAME_LEN];
-	struct kmemdump_entry *entry;
+	struct kmemdump_entry *entry, *next;
 	unsigned int gone = 0;
-	unsigned long id;
 
 	mutex_lock(&table->lock);
-	xa_for_each(&table->regions, id, entry) {
+	list_for_each_entry_safe(entry, next, &table->entries, list) {
 		if (!overlaps(entry, start_pfn, nr_pages))
 			continue;
 		if (!gone++)
-			strscpy(first, kmemdump_entry_name(entry));
+			strscpy(first, entry->names);
 		kmemdump_remove_entry(table, entry);
 	}
 	mutex_unlock(&table->lock);
@@ -202,8 +187,8 @@ unsigned int kmemdump_remove_range(struct kmemdump_table *table, unsigned long s
 }
 
 /*
- * Memory goes only when nobody uses it any more, so who registered it has freed
- * it. Before the end of it, the kernel may still decide to keep the memory.
+ * Memory goes offline only when nothing uses it any more, so the provider of a region in it has
+ * freed it. Until MEM_OFFLINE the kernel may still decide to keep the memory.
  */
 static int __meminit memory_changes(struct notifier_block *nb, unsigned long action, void *data)
 {

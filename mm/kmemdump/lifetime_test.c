@@ -32,7 +32,7 @@ struct live {
 	bool found;
 	unsigned long addr;
 	size_t size;
-	unsigned int nr_segments;
+	unsigned int nr_pieces;
 	u8 flags;
 };
 
@@ -47,7 +47,7 @@ static struct live find_live(const char *name)
 	if (entry) {
 		live.found = true;
 		live.size = kmemdump_entry_size(entry);
-		live.addr = kmemdump_entry_segments(entry, &live.nr_segments)->virt_addr;
+		live.addr = kmemdump_entry_pieces(entry, &live.nr_pieces)->virt_addr;
 		live.flags = entry->flags;
 	}
 	mutex_unlock(&kmemdump_table.lock);

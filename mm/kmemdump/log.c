@@ -2,20 +2,23 @@
 /*
  * kmemdump: the kernel log.
  *
- * The printk ring buffer is found the way debuggers find it, through the
- * symbol and the offsets that the kernel publishes in VMCOREINFO. So nothing
- * of printk has to be made global for us, and what we carry is by construction
- * what "log" in a debugger goes through.
+ * This finds the printk ring buffer as debuggers do, by the symbol and the offsets that the
+ * kernel publishes in VMCOREINFO. So no variable of printk has to become global, and the regions
+ * are by construction what the command "log" of a debugger reads.
  *
  * The log may be larger than the store. So what leads to its records goes into
  * the image first, and the newest records before older ones.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
+#define pr_fmt(fmt) "kmemdump: " fmt
+
 #include <linux/init.h>
 #include <linux/kstrtox.h>
 #include <linux/string.h>
 #include <linux/vmcore_info.h>
+
+#include <asm/sections.h>
 
 #include "kmemdump.h"
 
@@ -73,7 +76,7 @@ static const char * const prb_keys[NR_KEYS] __initconst = {
 	[TAIL_LPOS]	= "OFFSET(prb_data_ring.tail_lpos)",
 };
 
-/* Where the log is. The head and the tail of it change, all else is set at boot. */
+/* Where the log is. Its head and its tail change; everything else is set at boot. */
 static struct {
 	void		**prb;
 	void		*ring;
@@ -92,8 +95,7 @@ static struct {
 	unsigned int	text_bits;
 } log;
 
-/* Register the log with the core set. */
-int __init kmemdump_add_log(void)
+static int __init add_log(void)
 {
 	unsigned long key[NR_KEYS];
 	void *descs, *text;
@@ -105,7 +107,7 @@ int __init kmemdump_add_log(void)
 			return ret;
 	}
 
-	/* setup_log_buf() was long ago: these are the final buffers. */
+	/* setup_log_buf() has run by now, so these are the final buffers. */
 	log.prb = (void **)key[PRB];
 	log.ring = *log.prb;
 	log.ring_size = key[PRB_SIZE];
@@ -138,10 +140,10 @@ int __init kmemdump_add_log(void)
 					       KMEMDUMP_CLASS_LOG, KMEMDUMP_ENTRY_RING);
 }
 
-/* An id has two bits less than its word, which are for a state. */
+/* The upper two bits of the word that holds an id are a state. */
 #define ID_MASK		(~0UL >> 2)
 
-/* The newest records, as many as fill some pages; then twice as many, and so on. */
+/* The newest part has so many records; each older part has twice as many. */
 #define NEWEST		64
 
 struct ring {
@@ -151,10 +153,10 @@ struct ring {
 };
 
 /*
- * Add [@low, @high) of @ring. Loads that share a page become one, of the better order. So
- * all but the newest part leave the page where they end to a newer part. The @oldest one
- * leaves that where it starts, too: in a full ring the newest one ends there. Pages that
- * the ring shares with what is beside it are left to fill_regions().
+ * Add [@low, @high) of @ring. Loads that share a page become one load, of the better order. So
+ * each part but the newest leaves out the page in which it ends, which the newer part has. The
+ * @oldest part also leaves out the page in which it starts: in a full ring the newest part ends
+ * there. fill_regions() adds the pages that the ring shares with its neighbours.
  */
 static void add_part(struct kmemdump_image *image, const struct ring *ring, unsigned long low,
 		     unsigned long high, unsigned int order, bool oldest)
@@ -171,8 +173,8 @@ static void add_part(struct kmemdump_image *image, const struct ring *ring, unsi
 }
 
 /*
- * Add @count elements from @from on, which count on and on. There are @older ones before
- * them.
+ * Add @count elements from the number @from on. Numbers go on counting when the ring is full.
+ * There are @older elements before them.
  */
 static void add_elements(struct kmemdump_image *image, const struct ring *ring,
 			 unsigned long from, unsigned long count, unsigned long older,
@@ -193,16 +195,16 @@ static bool text_of(unsigned long id, unsigned long *lpos)
 {
 	unsigned long index = id & ((1UL << log.count_bits) - 1);
 
-	/* An odd place stands for no text. */
+	/* A record without text has an odd place. */
 	return kmemdump_peek(lpos, log.descs + index * log.desc_size + log.begin,
 			     sizeof(*lpos)) && !(*lpos & 1);
 }
 
 /*
- * Put what leads to the records into @image, and the records, the newest first. All of it
- * has better orders than what the regions of the log put there.
+ * Add to @image what leads to the records, and the records, the newest first. All of these
+ * loads have better orders than the regions of the log have.
  */
-void kmemdump_add_newest_log(struct kmemdump_image *image)
+static void add_newest_log(struct kmemdump_image *image)
 {
 	const struct ring descs = { (unsigned long)log.descs, log.desc_size, log.count_bits };
 	const struct ring infos = { (unsigned long)log.infos, log.info_size, log.count_bits };
@@ -232,12 +234,12 @@ void kmemdump_add_newest_log(struct kmemdump_image *image)
 		head -= count;
 		add_elements(image, &descs, head + 1, count, left, order);
 		add_elements(image, &infos, head + 1, count, left, order);
-		/* One without text leaves that to the next. */
+		/* If the first record has no text, the next older part adds these texts. */
 		if (!text_of(head + 1, &text))
 			continue;
 		/*
-		 * Text is overwritten before what describes it. Where that of @text was, all
-		 * that is left is of newer records.
+		 * The ring of texts may have overwritten this text, though its descriptor is
+		 * still there. Then all texts that are left are of newer records.
 		 */
 		text -= text_tail;
 		if (text > text_left)
@@ -246,3 +248,21 @@ void kmemdump_add_newest_log(struct kmemdump_image *image)
 		text_left = text;
 	}
 }
+
+static int __init kmemdump_log_init(void)
+{
+	if (!vmcoreinfo_data)
+		return -ENOENT;
+	kmemdump_image_hooks.add_log = add_newest_log;
+	if (add_log())
+		pr_warn("the kernel log will be missing from dumps\n");
+	kmemdump_add_core_region("vmcoreinfo", vmcoreinfo_data, PAGE_SIZE, KMEMDUMP_CLASS_LOG, 0);
+	/* Debuggers start from what is set once at boot, such as the memory layout. */
+	kmemdump_add_core_region("kernel:ro_after_init", __start_ro_after_init,
+				 __end_ro_after_init - __start_ro_after_init,
+				 KMEMDUMP_CLASS_LOG, 0);
+	return 0;
+}
+
+/* After VMCOREINFO was made and says where the list of entries is. */
+fs_initcall(kmemdump_log_init);

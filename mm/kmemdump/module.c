@@ -2,18 +2,21 @@
 /*
  * kmemdump: what debuggers need of a module.
  *
- * Its struct module and its symbol table are regions, which come and go with it.
- * At the crash we look for the rest, which lies in its memory between what nobody
- * needs: the symbols that it exports, without which "crash" does not start, and what
- * sysfs has of its sections and notes, from which debuggers load its symbols.
+ * The struct module and the symbol table of a module are regions, which come and go with it.
+ * The rest is found at the crash, as most of the memory around it is of no use: the symbols
+ * that the module exports, without which "crash" does not start, and the sysfs attributes of
+ * its sections and notes, from which debuggers load its symbols.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
 #define pr_fmt(fmt) "kmemdump: " fmt
 
+#include <linux/export-internal.h>
+#include <linux/init.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/notifier.h>
 #include <linux/sizes.h>
 
 #include "../slab.h"
@@ -21,17 +24,17 @@
 #include "kmemdump.h"
 
 #ifdef CONFIG_MODULES
-/* More than any module has; what is damaged must not take the room of all else. */
+/* More than any module has. A damaged number must not take the room of everything else. */
 #define MAX_EXPORTS	16384
 #define MAX_EXPORT_NAMES SZ_1M
 #define MAX_ATTRIBUTES	SZ_64K
 #define MAX_NAMES	2048
 #define MAX_INIT	SZ_1M
 
-/* From the first name on, "crash" reads so many bytes past the start of the last one. */
+/* "crash" reads all names at once, and so many bytes past the start of the last one. */
 #define NAMES_OVERREAD	1500
 
-/* A note section of a module; that with the build id takes 36 bytes. */
+/* Bytes to keep of a note section; the one with the build id has 36. */
 #define NOTE_SIZE	256
 
 #define peek_field(var, ptr)	kmemdump_peek(&(var), &(ptr), sizeof(var))
@@ -44,7 +47,7 @@ bool kmemdump_is_module_addr(unsigned long addr)
 	return addr >= READ_ONCE(modules_low) && addr < READ_ONCE(modules_high);
 }
 
-/* The region of a part has the name of the module, or its address if that is too long. */
+/* Name the region after the module, or after its address if that name is too long. */
 static int add_part(struct module *mod, const char *suffix, const void *addr, size_t size,
 		    u8 flags)
 {
@@ -59,8 +62,8 @@ static int add_part(struct module *mod, const char *suffix, const void *addr, si
 			    KMEMDUMP_ENTRY_AREA | KMEMDUMP_ENTRY_SILENT | flags);
 }
 
-/* The core set's part of a module that is being loaded; it goes with the module. */
-void kmemdump_add_module(struct module *mod)
+/* Register what the core set has of a module that is being loaded; it goes with the module. */
+static void add_module(struct module *mod)
 {
 	static const char * const suffixes[MOD_MEM_NUM_TYPES] = {
 		[MOD_DATA]		= ":data",
@@ -77,19 +80,19 @@ void kmemdump_add_module(struct module *mod)
 		WRITE_ONCE(modules_low, min(modules_low, base));
 		WRITE_ONCE(modules_high, max(modules_high, base + mod->mem[i].size));
 	}
-	if (kmemdump_table.set < KMEMDUMP_SET_STANDARD)
+	if (kmemdump_set < KMEMDUMP_SET_STANDARD)
 		return;
 
 	ret = add_part(mod, "", mod, sizeof(*mod), KMEMDUMP_ENTRY_MODULE);
 #ifdef CONFIG_KALLSYMS
-	/* So that a backtrace shows names; strings and types follow the table. */
+	/* For the names in a backtrace. The strings and the types follow the table. */
 	if (!ret && mod->core_kallsyms.num_symtab)
 		ret = add_part(mod, ":symbols", mod->core_kallsyms.symtab,
 			       (void *)mod->core_kallsyms.typetab +
 			       mod->core_kallsyms.num_symtab -
 			       (void *)mod->core_kallsyms.symtab, 0);
 #endif
-	for (i = 0; i < ARRAY_SIZE(suffixes) && kmemdump_table.set >= KMEMDUMP_SET_EXTENDED; i++)
+	for (i = 0; i < ARRAY_SIZE(suffixes) && kmemdump_set >= KMEMDUMP_SET_EXTENDED; i++)
 		if (!ret && suffixes[i] && mod->mem[i].size)
 			ret = add_part(mod, suffixes[i], mod->mem[i].base, mod->mem[i].size, 0);
 	if (ret)
@@ -156,8 +159,8 @@ static size_t allocated_size(const void *object)
 }
 
 /*
- * Add the attributes that sysfs has of a module, and what they point to: names, and with
- * @notes also memory of the module.
+ * Add the sysfs attributes of a module, and what they point to: names, and with @notes also
+ * memory of the module.
  */
 static void add_attributes(struct kmemdump_image *image, const void *attrs, bool notes)
 {
@@ -182,7 +185,10 @@ static void add_attributes(struct kmemdump_image *image, const void *attrs, bool
 	}
 }
 
-/* Of one that is in its init function, debuggers look for the symbols in what is freed then. */
+/*
+ * While a module is in its init function, debuggers look for its symbols in the memory that is
+ * freed afterwards.
+ */
 static void add_init(struct kmemdump_image *image, const struct module *mod)
 {
 	unsigned int size;
@@ -204,8 +210,11 @@ static void add_found(struct kmemdump_image *image, const struct module *mod)
 	add_init(image, mod);
 	if (peek_field(table, mod->syms) && peek_field(nr, mod->num_syms))
 		add_exports(image, table, nr);
+	/* Before symbols had flags, those for the GPL only were in a table of their own. */
+#ifndef SYMBOL_FLAGS
 	if (peek_field(table, mod->gpl_syms) && peek_field(nr, mod->num_gpl_syms))
 		add_exports(image, table, nr);
+#endif
 #ifdef CONFIG_KALLSYMS
 	if (peek_field(table, mod->sect_attrs) && table)
 		add_attributes(image, table, false);
@@ -223,6 +232,23 @@ void kmemdump_find_modules(struct kmemdump_image *image)
 		if (image->regions[i].entry->flags & KMEMDUMP_ENTRY_MODULE)
 			add_found(image, image->regions[i].entry->owner);
 }
+
+static int module_changes(struct notifier_block *nb, unsigned long action, void *data)
+{
+	if (action == MODULE_STATE_COMING)
+		add_module(data);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block module_nb = {
+	.notifier_call	= module_changes,
+};
+
+static int __init kmemdump_module_init(void)
+{
+	return register_module_notifier(&module_nb);
+}
+core_initcall(kmemdump_module_init);
 #else
 bool kmemdump_is_module_addr(unsigned long addr)
 {

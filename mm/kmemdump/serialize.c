@@ -1,28 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: the panic-time writer.
+ * kmemdump: the record.
  *
- * Turns the core image into a record (see the uapi header) and hands it to
- * every writer backend. The stream is only appended to, one frame after the
- * other, each with its own checksums; the COMMIT frame at the end makes the
- * record a finished one. Its room is kept free from the start.
+ * Turns the core image into a record (see the uapi header) for a writer. The record is only
+ * appended to, one frame after the other, each with its own checksums; the COMMIT frame at
+ * the end makes it a finished one. The room for that is kept free from the start.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
 #define pr_fmt(fmt) "kmemdump: " fmt
 
-#include <linux/atomic.h>
-#include <linux/cpumask.h>
-#include <linux/delay.h>
 #include <linux/export.h>
-#include <linux/init.h>
-#include <linux/kexec.h>
 #include <linux/mm.h>
 #include <linux/nmi.h>
-#include <linux/panic.h>
-#include <linux/panic_notifier.h>
 #include <linux/random.h>
-#include <linux/rculist.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/unaligned.h>
@@ -32,10 +23,6 @@
 
 /* Level 3 is what zstd itself takes by default. */
 #define COMPRESSION_LEVEL	3
-
-/* As long as the architectures themselves wait for CPUs to stop. */
-#define STOP_WAIT_US		USEC_PER_SEC
-#define STOP_POLL_US		100
 
 struct kmemdump_stream *kmemdump_stream_alloc(void)
 {
@@ -60,7 +47,7 @@ struct kmemdump_stream *kmemdump_stream_alloc(void)
 	if (!stream->cctx)
 		goto fail;
 
-	/* Tells the frames of this record from what an older one left behind. */
+	/* By this id a reader knows the frames of this record from those of an older one. */
 	stream->record_id = get_random_u64() | 1;
 	return stream;
 
@@ -145,9 +132,9 @@ static int write_data(struct kmemdump_backend *be, struct kmemdump_stream *strea
 
 		fill_frame(&frame, KMEMDUMP_FRAME_DATA, stream->record_id, offset, len, size);
 		seal_frame(&frame);
-		ret = be->ops->write(be, &frame, sizeof(frame));
+		ret = be->writer->write(be, &frame, sizeof(frame));
 		if (!ret)
-			ret = be->ops->write(be, stream->out, size);
+			ret = be->writer->write(be, stream->out, size);
 		if (ret)
 			return ret;
 		room -= sizeof(frame) + size;
@@ -168,7 +155,7 @@ static int write_record(struct kmemdump_backend *be, struct kmemdump_stream *str
 
 	fill_frame(&frame, KMEMDUMP_FRAME_HEADER, stream->record_id, 0, image->size, image->time);
 	seal_frame(&frame);
-	ret = be->ops->write(be, &frame, sizeof(frame));
+	ret = be->writer->write(be, &frame, sizeof(frame));
 	if (ret)
 		return ret;
 
@@ -181,7 +168,7 @@ static int write_record(struct kmemdump_backend *be, struct kmemdump_stream *str
 	if (*carried < image->size)
 		frame.flags = cpu_to_le32(KMEMDUMP_COMMIT_PARTIAL);
 	seal_frame(&frame);
-	return be->ops->write(be, &frame, sizeof(frame));
+	return be->writer->write(be, &frame, sizeof(frame));
 }
 
 /*
@@ -195,12 +182,12 @@ int kmemdump_serialize(struct kmemdump_backend *be, struct kmemdump_stream *stre
 	u64 carried = 0;
 	int ret = 0;
 
-	if (be->ops->open)
-		ret = be->ops->open(be);
+	if (be->writer->open)
+		ret = be->writer->open(be);
 	if (!ret)
 		ret = write_record(be, stream, image, &carried);
-	if (be->ops->close)
-		be->ops->close(be);
+	if (be->writer->close)
+		be->writer->close(be);
 
 	if (ret == -EBUSY)
 		pr_err("%s: this crash is NOT saved: a dump of an earlier one is in the way, unread\n",
@@ -217,117 +204,7 @@ int kmemdump_serialize(struct kmemdump_backend *be, struct kmemdump_stream *stre
 	return ret;
 }
 
-static void report_hands_off(const struct kmemdump_backend *be)
-{
-	unsigned int stale = atomic_read(&be->nr_stale);
-
-	pr_notice("%s: %u regions left to it, %u not carried\n", be->name,
-		  be->nr_carried - stale, be->nr_refused + stale);
-}
-
-/* Write what is in @table to all its writers. Panic context. */
-void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
-{
-	struct kmemdump_stream *stream = READ_ONCE(table->stream);
-	/* Pairs with the release in kmemdump_backends_reserve(). */
-	struct kmemdump_image *image = smp_load_acquire(&table->image);
-	struct kmemdump_backend *be;
-
-	list_for_each_entry_rcu(be, &table->backends, list, true) {
-		if (kmemdump_has_slots(be))
-			kmemdump_slots_panic(be, table, image, regs);
-		else if (!kmemdump_is_writer(be))
-			report_hands_off(be);
-	}
-	if (!image)
-		return;
-
-	/* Anew for each: what we print changes the log and so its checksums. */
-	image->live = false;
-	list_for_each_entry_rcu(be, &table->backends, list, true) {
-		if (!kmemdump_is_writer(be) || !stream)
-			continue;
-		kmemdump_image_build(image, table, be, regs);
-		kmemdump_serialize(be, stream, image);
-	}
-	/* Firmware saves memory as it is in the end, so nothing is printed from here on. */
-	list_for_each_entry_rcu(be, &table->backends, list, true) {
-		if (!be->ops->image)
-			continue;
-		kmemdump_image_build(image, table, be, regs);
-		be->ops->image(be, image);
-	}
-}
-
-/* Whether @cpu is offline, or has left its registers in a note. */
-static bool has_stopped(unsigned int cpu)
-{
-	struct pt_regs regs;
-
-	return !cpu_online(cpu) || kmemdump_noted_regs(cpu, &regs);
-}
-
-/*
- * Not all architectures wait until the other CPUs have really stopped: powerpc
- * goes on as soon as they have taken the interrupt for it. A CPU that has stopped
- * stays so, so each is looked at once, and all of them share one second.
- */
-static void wait_for_other_cpus(void)
-{
-	unsigned int left = STOP_WAIT_US / STOP_POLL_US, cpu;
-	bool all = true;
-
-	for_each_online_cpu(cpu) {
-		if (cpu == raw_smp_processor_id())
-			continue;
-		for (; left && !has_stopped(cpu); left--)
-			udelay(STOP_POLL_US);
-		all &= has_stopped(cpu);
-	}
-	if (!all)
-		pr_warn("not all CPUs have stopped\n");
-	/* The head of a note is there before the registers in it. */
-	if (num_online_cpus() > 1)
-		udelay(STOP_POLL_US);
-	/* A CPU notes its registers before it goes offline. */
-	smp_rmb();
-}
-
-static int kmemdump_panic(struct notifier_block *nb, unsigned long event, void *unused)
-{
-	static atomic_t entered = ATOMIC_INIT(0);
-	static struct pt_regs regs;
-
-	/* With crash_kexec_post_notifiers we come first, but kdump keeps its precedence. */
-	if (kexec_crash_loaded())
-		return NOTIFY_DONE;
-
-	/* A panic inside our own work has to go on to the reboot, and so has an oops. */
-	if (atomic_xchg(&entered, 1))
-		return NOTIFY_DONE;
-	panic_on_oops = 1;
-
-	wait_for_other_cpus();
-	kmemdump_write_all(&kmemdump_table, kmemdump_save_regs(&regs));
-	return NOTIFY_DONE;
-}
-
-/*
- * Early in the chain: other callbacks may hang or do damage. Only firmware
- * dumps that do not return (FADump, INT_MAX) go before.
- */
-static struct notifier_block kmemdump_panic_nb = {
-	.notifier_call	= kmemdump_panic,
-	.priority	= INT_MAX - 1,
-};
-
-static int __init kmemdump_panic_init(void)
-{
-	return atomic_notifier_chain_register(&panic_notifier_list, &kmemdump_panic_nb);
-}
-core_initcall(kmemdump_panic_init);
-
-/* Whether a good frame stands at @buf, of any type and record, and of a later version, too. */
+/* Whether @buf has a good frame, of any type, record and version. */
 static bool is_frame(const void *buf)
 {
 	struct kmemdump_frame frame, want;
@@ -346,7 +223,7 @@ static bool is_frame(const void *buf)
  * @buf:	what a storage backend found at boot; not trusted
  * @size:	bytes
  *
- * Where there is no good frame, nothing can be made of it.
+ * No reader can make anything of a buffer without a good frame.
  *
  * Context: any.
  * Return: true if a good frame of a record stands anywhere in it, as a whole.

@@ -84,7 +84,7 @@ static const struct kmemdump_frame *get_frame(struct kunit *test, const u8 *p, c
 static void unpack(struct kunit *test, struct fixture *f)
 {
 	const u8 *p = f->writer->buf, *end = p + f->writer->used;
-	u64 id = f->table->stream->record_id;
+	u64 id = f->table->room->stream->record_id;
 
 	f->header = get_frame(test, p, end, KMEMDUMP_FRAME_HEADER, id);
 	p += sizeof(*f->header);
@@ -139,7 +139,7 @@ static void whole_record(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, f->writer->nr_closed, 1);
 	unpack(test, f);
 
-	image = f->table->image;
+	image = f->table->room->image;
 	KUNIT_EXPECT_EQ(test, f->offset, image->size);
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(f->commit->flags), 0);
 	want = get_buf(test, image->size);
@@ -192,37 +192,35 @@ static void no_room(struct kunit *test)
 }
 
 /*
- * A hands-off backend that wants the image gets it with what it carries, and
+ * A firmware-assisted backend that wants the image gets it with what it carries, and
  * when the writers are done.
  */
-static struct kmemdump_segment told_load;
+static struct kmemdump_load told_load;
 static unsigned int nr_told, nr_told_loads, nr_closed_when_told;
 static bool told_live, told_notes;
 static const struct kmemdump_test_backend *told_after;
 
 static void told_image(struct kmemdump_backend *be, const struct kmemdump_image *image)
 {
-	u64 size;
+	size_t size;
 
 	nr_told++;
 	told_live = kmemdump_image_live(image);
 	nr_told_loads = kmemdump_image_nr_loads(image);
 	if (nr_told_loads)
-		kmemdump_image_load(image, 0, &told_load);
-	told_notes = kmemdump_image_notes(image, &size) && size;
+		told_load = kmemdump_image_load(image, 0);
+	told_notes = kmemdump_image_notes(image, &size, NULL) && size;
 	nr_closed_when_told = told_after->nr_closed;
 }
 
-static void image_for_hands_off(struct kunit *test)
+static void image_for_assisted(struct kunit *test)
 {
-	struct kmemdump_test_backend *tb = kmemdump_test_hands_off(test, UINT_MAX);
-	static struct kmemdump_backend_ops ops;
+	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, UINT_MAX);
+	static const struct kmemdump_image_ops ops = { .build = told_image };
 	struct fixture *f = set_up(test, ROOM);
 	unsigned long data = (unsigned long)f->data & PAGE_MASK;
 
-	ops = *tb->be.ops;
-	ops.image = told_image;
-	tb->be.ops = &ops;
+	tb->be.image = &ops;
 	nr_told = 0;
 	told_after = f->writer;
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, f->table, tb), 0);
@@ -231,7 +229,7 @@ static void image_for_hands_off(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, told_live);
 	KUNIT_EXPECT_TRUE(test, told_notes);
 	KUNIT_EXPECT_GT(test, nr_told_loads, 0);
-	KUNIT_EXPECT_EQ(test, told_load.virt_addr, data);
+	KUNIT_EXPECT_EQ(test, told_load.vaddr, data);
 	KUNIT_EXPECT_EQ(test, nr_closed_when_told, 1);
 	KUNIT_EXPECT_EQ(test, f->writer->nr_closed, 1);
 
@@ -255,8 +253,8 @@ static void unread_record_stays(struct kunit *test)
 	kmemdump_write_all(f->table, NULL);
 	KUNIT_EXPECT_EQ(test, f->writer->used, 4);
 	KUNIT_EXPECT_STREQ(test, f->writer->buf, "old");
-	KUNIT_EXPECT_EQ(test, kmemdump_serialize(&f->writer->be, f->table->stream,
-						 f->table->image), -EBUSY);
+	KUNIT_EXPECT_EQ(test, kmemdump_serialize(&f->writer->be, f->table->room->stream,
+						 f->table->room->image), -EBUSY);
 }
 
 /* Storage that fails leaves a record without COMMIT, whenever it fails, and is closed. */
@@ -278,8 +276,8 @@ static void failing_writer(struct kunit *test)
 		f->writer->nr_closed = 0;
 		f->writer->fail_at_write = i;
 		memset(f->writer->buf, 0, whole);
-		KUNIT_EXPECT_EQ(test, kmemdump_serialize(&f->writer->be, f->table->stream,
-							 f->table->image), -EIO);
+		KUNIT_EXPECT_EQ(test, kmemdump_serialize(&f->writer->be, f->table->room->stream,
+							 f->table->room->image), -EIO);
 		KUNIT_EXPECT_EQ(test, f->writer->nr_writes, i);
 		KUNIT_EXPECT_LT(test, f->writer->used, whole);
 		KUNIT_EXPECT_FALSE(test, has_commit(f));
@@ -305,11 +303,11 @@ static void several_writers(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, bad->used, sizeof(struct kmemdump_frame));
 	f->writer = last;
 	unpack(test, f);
-	KUNIT_EXPECT_EQ(test, f->offset, f->table->image->size);
+	KUNIT_EXPECT_EQ(test, f->offset, f->table->room->image->size);
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(f->commit->flags), 0);
 	f->writer = first;
 	unpack(test, f);
-	KUNIT_EXPECT_EQ(test, f->offset, f->table->image->size);
+	KUNIT_EXPECT_EQ(test, f->offset, f->table->room->image->size);
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(f->commit->flags), 0);
 }
 
@@ -322,7 +320,7 @@ static void record_probe(struct kunit *test)
 
 	kmemdump_write_all(f->table, NULL);
 	KUNIT_EXPECT_EQ(test, kmemdump_record_probe(f->writer->buf, f->writer->used, &time), 0);
-	KUNIT_EXPECT_EQ(test, time.tv_sec, f->table->image->time);
+	KUNIT_EXPECT_EQ(test, time.tv_sec, f->table->room->image->time);
 	KUNIT_EXPECT_EQ(test, kmemdump_record_probe(f->writer->buf, 64, NULL), 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_record_probe(f->writer->buf, 63, NULL), -ENOMSG);
 	KUNIT_EXPECT_EQ(test, kmemdump_record_probe(f->writer->buf, 0, NULL), -ENOMSG);
@@ -389,7 +387,7 @@ static struct kunit_case serialize_cases[] = {
 	KUNIT_CASE(whole_record),
 	KUNIT_CASE(little_room),
 	KUNIT_CASE(no_room),
-	KUNIT_CASE(image_for_hands_off),
+	KUNIT_CASE(image_for_assisted),
 	KUNIT_CASE(unread_record_stays),
 	KUNIT_CASE(failing_writer),
 	KUNIT_CASE(several_writers),

@@ -2,9 +2,9 @@
 /*
  * kmemdump: regions that an administrator names by symbol.
  *
- * For what no driver registers: "symbol" or "symbol+size" in the boot parameter
- * kmemdump.symbols or written to the file "symbols" in debugfs. That has memory
- * of the kernel copied to where user space can read it, so lockdown forbids it.
+ * An administrator registers memory for which no driver does: "symbol" or "symbol+size" in the
+ * boot parameter kmemdump.symbols, or written to the file "symbols" in debugfs. User space can
+ * read that memory after a crash, so lockdown forbids it.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -29,7 +29,7 @@
 static char *symbols = "";
 module_param(symbols, charp, 0400);
 
-/* A symbol, from its name to what is known of it. */
+/* What is known of a symbol. */
 struct symbol {
 	unsigned long	addr;
 	unsigned long	size;
@@ -44,7 +44,7 @@ static int count_symbol(void *data, unsigned long addr)
 	return 0;
 }
 
-/* The address of the symbol that comes next among the per-CPU ones. */
+/* Find where a per-CPU symbol ends: at the next one. */
 static int find_next(void *data, const char *name, unsigned long addr)
 {
 	struct symbol *symbol = data;
@@ -58,7 +58,7 @@ static int get_size(struct symbol *symbol)
 {
 	unsigned long offset;
 
-	/* Not all architectures have them in the range that is searched by address. */
+	/* Some architectures have per-CPU symbols outside of the range that kallsyms searches. */
 	if (kmemdump_is_percpu(symbol->addr, NULL)) {
 		symbol->size = (unsigned long)__per_cpu_end - symbol->addr;
 		return kallsyms_on_each_symbol(find_next, symbol);
@@ -67,8 +67,8 @@ static int get_size(struct symbol *symbol)
 }
 
 /*
- * Keep the module that @addr is in from going away. One that is just being loaded
- * may still fail to, and then does not wait.
+ * Take a reference of the module that @addr is in. A module that is being loaded has none: it
+ * may still fail to load, and that does not wait for references.
  */
 static int get_module(unsigned long addr, struct module **mod)
 {
@@ -96,14 +96,14 @@ static int find_symbol(struct symbol *symbol, const char *name)
 	kallsyms_on_each_match_symbol(count_symbol, name, &nr);
 	if (nr > 1)
 		return -ENOTUNIQ;
-	/* Several modules may have one of that name, so it has to be said which. */
+	/* Several modules may have a symbol of that name, so @name has to name the module. */
 	if (!nr && !strchr(name, ':'))
 		return -ENOENT;
 	symbol->addr = kallsyms_lookup_name(name);
 	if (!symbol->addr && !nr)
 		return -ENOENT;
 	ret = get_module(symbol->addr, &symbol->owner);
-	/* What is not in the memory of its module could not go with it: per-CPU ones. */
+	/* A per-CPU variable is not in the memory of its module, so it would not go with that. */
 	if (!ret && !nr && !symbol->owner)
 		ret = -ENOENT;
 	return ret;
@@ -123,7 +123,7 @@ static int add_symbol(struct kmemdump_table *table, const char *name, const char
 	if (!ret) {
 		region.size = symbol.size;
 		kmemdump_set_addr(&region, symbol.addr, symbol.owner);
-		/* From then on, the region goes when the module does. */
+		/* From now on, the region goes when the module does. */
 		ret = kmemdump_add(table, &region, symbol.owner, KMEMDUMP_CLASS_ADMIN,
 				   KMEMDUMP_ENTRY_SILENT);
 	}

@@ -42,7 +42,7 @@ static void by_name(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_add_symbol(table, "kmemdump_test_symbol"), 0);
 	entry = find(table, "kmemdump_test_symbol");
 	KUNIT_ASSERT_NOT_NULL(test, entry);
-	KUNIT_EXPECT_EQ(test, kmemdump_entry_segments(entry, &nr)->virt_addr,
+	KUNIT_EXPECT_EQ(test, kmemdump_entry_pieces(entry, &nr)->virt_addr,
 			(unsigned long)kmemdump_test_symbol);
 	/* Symbols have no sizes: it is up to the next one. */
 	KUNIT_EXPECT_GE(test, kmemdump_entry_size(entry), sizeof(kmemdump_test_symbol));

@@ -68,13 +68,13 @@ static void test_close(struct kmemdump_backend *be)
 	to_test(be)->nr_closed++;
 }
 
-static const struct kmemdump_backend_ops hands_off_ops = {
+static const struct kmemdump_table_ops table_ops = {
 	.add	= test_add,
 	.remove	= test_remove,
 	.update	= test_update,
 };
 
-static const struct kmemdump_backend_ops writer_ops = {
+static const struct kmemdump_writer_ops writer_ops = {
 	.open	= test_open,
 	.write	= test_write,
 	.close	= test_close,
@@ -83,17 +83,13 @@ static const struct kmemdump_backend_ops writer_ops = {
 static void empty_table(void *data)
 {
 	struct kmemdump_table *table = data;
-	struct kmemdump_entry *entry;
-	unsigned long id;
+	struct kmemdump_entry *entry, *next;
 
-	xa_for_each(&table->regions, id, entry) {
-		struct kmemdump_region region = {
-			.name = kmemdump_entry_name(entry), .id = id,
-		};
-
-		kmemdump_remove(table, &region);
-	}
-	xa_destroy(&table->regions);
+	mutex_lock(&table->lock);
+	list_for_each_entry_safe(entry, next, &table->entries, list)
+		kmemdump_remove_entry(table, entry);
+	mutex_unlock(&table->lock);
+	xa_destroy(&table->ids);
 	if (table->names_ready)
 		rhashtable_destroy(&table->names);
 }
@@ -104,18 +100,21 @@ struct kmemdump_table *kmemdump_test_table(struct kunit *test)
 	struct kmemdump_table *table = kunit_kzalloc(test, sizeof(*table), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, table);
-	kmemdump_table_init(table);
+	mutex_init(&table->lock);
+	INIT_LIST_HEAD(&table->entries);
+	INIT_LIST_HEAD(&table->backends);
+	xa_init_flags(&table->ids, XA_FLAGS_ALLOC);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, empty_table, table), 0);
 	return table;
 }
 
-struct kmemdump_test_backend *kmemdump_test_hands_off(struct kunit *test, unsigned int max_slots)
+struct kmemdump_test_backend *kmemdump_test_assisted(struct kunit *test, unsigned int max_slots)
 {
 	struct kmemdump_test_backend *tb = kunit_kzalloc(test, sizeof(*tb), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, tb);
-	tb->be.name = "test-hands-off";
-	tb->be.ops = &hands_off_ops;
+	tb->be.name = "test-firmware";
+	tb->be.table = &table_ops;
 	tb->be.max_slots = max_slots;
 	tb->be.max_bytes = U64_MAX;
 	return tb;
@@ -135,7 +134,7 @@ struct kmemdump_test_backend *kmemdump_test_writer(struct kunit *test, size_t ma
 	KUNIT_ASSERT_NOT_NULL(test, tb->buf);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_buf, tb->buf), 0);
 	tb->be.name = "test-writer";
-	tb->be.ops = &writer_ops;
+	tb->be.writer = &writer_ops;
 	tb->be.max_bytes = max_bytes;
 	return tb;
 }
@@ -191,11 +190,11 @@ int kmemdump_test_add_ranked(struct kunit *test, struct kmemdump_table *table, c
 /* Whether @tb carries the region @id. */
 bool kmemdump_test_carries(struct kmemdump_test_backend *tb, int id)
 {
-	return kmemdump_carried(xa_load(&tb->table->regions, id), &tb->be);
+	return kmemdump_test_reason(tb, id) == KMEMDUMP_CARRIED;
 }
 
 /* Why it does not; see KMEMDUMP_CARRIED. */
 int kmemdump_test_reason(struct kmemdump_test_backend *tb, int id)
 {
-	return kmemdump_reason(&tb->be, xa_load(&tb->table->regions, id));
+	return kmemdump_reason(&tb->be, xa_load(&tb->table->ids, id));
 }

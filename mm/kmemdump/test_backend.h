@@ -11,7 +11,7 @@ struct kmemdump_test_backend {
 	struct kmemdump_backend	be;
 	struct kmemdump_table	*table;		/* that it is attached to */
 
-	/* hands-off */
+	/* firmware-assisted */
 	unsigned int		nr_added;
 	unsigned int		nr_removed;
 	unsigned int		nr_updates;
@@ -30,7 +30,7 @@ struct kmemdump_test_backend {
 };
 
 struct kmemdump_table *kmemdump_test_table(struct kunit *test);
-struct kmemdump_test_backend *kmemdump_test_hands_off(struct kunit *test, unsigned int max_slots);
+struct kmemdump_test_backend *kmemdump_test_assisted(struct kunit *test, unsigned int max_slots);
 struct kmemdump_test_backend *kmemdump_test_writer(struct kunit *test, size_t max_bytes);
 
 int kmemdump_test_attach(struct kunit *test, struct kmemdump_table *table,

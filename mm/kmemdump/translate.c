@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: from any kernel address to physically contiguous segments.
+ * kmemdump: from any kernel address to physically contiguous pieces.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
 #include <linux/cpumask.h>
-#include <linux/io.h>
-#include <linux/ioport.h>
 #include <linux/kasan.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/pgtable.h>
-#include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -21,22 +18,6 @@
 #include <asm/sections.h>
 
 #include "kmemdump.h"
-
-/*
- * Regions in the vmalloc range from a page to this size can move to any place
- * there: such as stacks.
- */
-#define MOVABLE_SIZE	(16 * PAGE_SIZE)
-
-/*
- * Whether someone holds @page. Only what was so at registration and no longer is
- * tells something: the tail pages of an allocation may have no count, and in a
- * slab page it can't be told which objects are free.
- */
-static bool page_held(struct page *page)
-{
-	return page_count(page) || page_has_type(compound_head(page));
-}
 
 static bool linear_page(unsigned long addr, phys_addr_t *phys)
 {
@@ -46,7 +27,7 @@ static bool linear_page(unsigned long addr, phys_addr_t *phys)
 	return !is_free_buddy_page(virt_to_page((void *)addr));
 }
 
-/* The initial memory of the image goes back to the page allocator after boot. */
+/* The kernel gives the __init part of its image to the page allocator after boot. */
 static bool image_page(unsigned long addr, phys_addr_t *phys)
 {
 	if (system_state >= SYSTEM_FREEING_INITMEM &&
@@ -57,8 +38,8 @@ static bool image_page(unsigned long addr, phys_addr_t *phys)
 }
 
 /*
- * Whether the page table entry @entry can be read, which is noted in @tables. If
- * the one above it is damaged, @entry may be anywhere; tables are in RAM.
+ * Whether the page table entry @entry can be read; if so, add it to @tables. A damaged entry
+ * above it may lead anywhere, but page tables are in RAM.
  */
 static bool enter_table(struct kmemdump_tables *tables, const void *entry)
 {
@@ -76,9 +57,9 @@ static bool enter_table(struct kmemdump_tables *tables, const void *entry)
 }
 
 /*
- * Where the page tables have @addr: true and *@phys if there is memory with a
- * struct page. In @tables is what was read on the way. vmalloc_to_page() trusts
- * the tables, and it warns, which may be a panic. Any context.
+ * Look @addr up in the page tables. Returns true and sets *@phys if they lead to memory that
+ * has a struct page. @tables gets the entries on the way. This is not vmalloc_to_page(), which
+ * trusts the tables, and warns, which may be a panic. Any context.
  */
 bool kmemdump_walk_tables(unsigned long addr, phys_addr_t *phys, struct kmemdump_tables *tables)
 {
@@ -125,7 +106,7 @@ found:
 	return pfn_valid(pfn);
 }
 
-/* Device registers can be mapped there, too, but they have no struct page. */
+/* Device registers can be mapped as well, but they have no struct page. */
 static bool mapped_page(unsigned long addr, phys_addr_t *phys)
 {
 	struct kmemdump_tables tables;
@@ -134,21 +115,24 @@ static bool mapped_page(unsigned long addr, phys_addr_t *phys)
 }
 
 /*
- * The kernel image comes first: on most architectures it has a mapping of its
- * own, which __pa() and virt_addr_valid() do not accept.
+ * Whether @addr is in the linear map. Most architectures map the kernel image elsewhere, too,
+ * and __pa() and virt_addr_valid() do not accept its addresses there.
  */
 bool kmemdump_is_linear(unsigned long addr)
 {
 	return !__is_kernel(addr) && !is_vmalloc_or_module_addr((void *)addr);
 }
 
-/* The image may lie in the vmalloc range, too. */
+/* On some architectures the kernel image is in the vmalloc range. */
 static bool is_vmalloc(unsigned long addr)
 {
 	return !__is_kernel(addr) && is_vmalloc_addr((void *)addr);
 }
 
-/* Physical address of @addr, if that is mapped kernel memory in use. Any context. */
+/*
+ * Physical address of @addr, if that is mapped kernel memory in use. Any context, also NMI:
+ * takes no lock.
+ */
 bool kmemdump_translate_addr(unsigned long addr, phys_addr_t *phys)
 {
 	if (kmemdump_is_linear(addr))
@@ -159,8 +143,8 @@ bool kmemdump_translate_addr(unsigned long addr, phys_addr_t *phys)
 }
 
 /*
- * Device memory may stand in for RAM here: the page tables alone do not tell,
- * as there are holes in RAM that have struct pages, too.
+ * Whether @addr is in a mapping of device memory. The page tables alone do not say so: holes in
+ * RAM have struct pages, too.
  */
 static bool is_device_memory(unsigned long addr)
 {
@@ -172,22 +156,22 @@ static bool is_device_memory(unsigned long addr)
 	return area && area->flags & VM_IOREMAP;
 }
 
-/* The same where find_vm_area() can't be used, as it takes locks; stricter. */
+/* The same where find_vm_area() can't be called, as it takes locks; it refuses more. */
 static bool maybe_device_memory(unsigned long addr, phys_addr_t phys)
 {
 	return is_vmalloc(addr) && PageReserved(pfn_to_page(PHYS_PFN(phys)));
 }
 
 /*
- * Whether memory may be read where reading it can fault. A nofault copy does not
- * help against a machine check. Any context.
+ * Whether memory may be read with a nofault copy, which catches a fault but not the machine
+ * check of a poisoned page. Any context.
  */
 bool kmemdump_readable(unsigned long addr, phys_addr_t phys)
 {
 	unsigned long pfn = PHYS_PFN(phys);
 	struct page *page;
 
-	/* Memory without a struct page is what the core itself has mapped. */
+	/* Only memory that the core itself has mapped has no struct page. */
 	if (!pfn_valid(pfn))
 		return is_vmalloc_addr((void *)addr);
 	page = pfn_to_page(pfn);
@@ -195,9 +179,9 @@ bool kmemdump_readable(unsigned long addr, phys_addr_t phys)
 }
 
 /*
- * Copy kernel memory that may not be there, from an address that may be any. Not
- * all architectures catch it if a bad pointer is one to user memory, or if the
- * page tables lead to where there is no memory. Any context.
+ * Copy kernel memory from an address that may be wrong. This checks the address first: not all
+ * architectures catch a fault at a user address, or where page tables lead to no memory. Any
+ * context.
  */
 bool kmemdump_peek(void *to, const void *from, size_t size)
 {
@@ -213,9 +197,33 @@ bool kmemdump_peek(void *to, const void *from, size_t size)
 	return !copy_from_kernel_nofault(to, from, size);
 }
 
-/* What a walk over the memory of a region finds. */
+/*
+ * Copy @len bytes of memory at @addr, which is at @phys. Pages that can't be read are zeros in
+ * @buf. Returns whether all of them could be read. Any context.
+ */
+bool kmemdump_read(void *buf, unsigned long addr, phys_addr_t phys, size_t len)
+{
+	bool ok = true;
+
+	while (len) {
+		size_t n = min_t(size_t, len, PAGE_SIZE - offset_in_page(addr));
+
+		if (!kmemdump_readable(addr, phys) ||
+		    copy_from_kernel_nofault(buf, (void *)addr, n)) {
+			memset(buf, 0, n);
+			ok = false;
+		}
+		buf += n;
+		addr += n;
+		phys += n;
+		len -= n;
+	}
+	return ok;
+}
+
+/* Looking for the pieces of a range. */
 struct walk {
-	struct kmemdump_segment	*segs;		/* NULL: only count */
+	struct kmemdump_piece	*pieces;	/* NULL: only count them */
 	unsigned int		nr;
 	unsigned int		max;
 	bool			atomic;
@@ -225,7 +233,7 @@ struct walk {
 static int add_page(struct walk *w, unsigned long addr, phys_addr_t phys, size_t len,
 		    bool first)
 {
-	struct kmemdump_segment *last = w->segs ? &w->segs[w->nr - 1] : NULL;
+	struct kmemdump_piece *last = &w->pieces[w->nr - 1];
 
 	if (!first && last->phys_addr + last->size == phys) {
 		last->size += len;
@@ -233,13 +241,13 @@ static int add_page(struct walk *w, unsigned long addr, phys_addr_t phys, size_t
 	}
 	if (w->nr == w->max)
 		return -ENOSPC;
-	w->segs[w->nr++] = (struct kmemdump_segment) {
+	w->pieces[w->nr++] = (struct kmemdump_piece) {
 		.virt_addr = addr, .phys_addr = phys, .size = len,
 	};
 	return 0;
 }
 
-/* Append the segments of [@addr, @addr + @size); of no other kind of memory than RAM. */
+/* Append the pieces of [@addr, @addr + @size), which has to be RAM. */
 static int walk_range(struct walk *w, unsigned long addr, size_t size)
 {
 	phys_addr_t next = 0;
@@ -267,7 +275,7 @@ static int walk_range(struct walk *w, unsigned long addr, size_t size)
 			cond_resched();
 		}
 
-		if (w->segs) {
+		if (w->pieces) {
 			ret = add_page(w, addr, phys, len, first);
 			if (ret)
 				return ret;
@@ -282,14 +290,7 @@ static int walk_range(struct walk *w, unsigned long addr, size_t size)
 	return 0;
 }
 
-/* Where the memory of a region is, as the provider gave it. */
-struct place {
-	unsigned long		addr;
-	const void __percpu	*percpu;
-	size_t			size;
-};
-
-static int walk_place(struct walk *w, const struct place *place)
+static int walk_place(struct walk *w, const struct kmemdump_place *place)
 {
 	unsigned int cpu;
 	int ret;
@@ -297,7 +298,7 @@ static int walk_place(struct walk *w, const struct place *place)
 	if (!place->percpu)
 		return walk_range(w, place->addr, place->size);
 
-	/* No per-CPU variable is larger. */
+	/* No per-CPU variable is larger than this. */
 	if (place->size > max_t(size_t, PCPU_MIN_UNIT_SIZE, __per_cpu_end - __per_cpu_start))
 		return -EFAULT;
 	w->percpu = true;
@@ -313,7 +314,23 @@ static int walk_place(struct walk *w, const struct place *place)
 	return 0;
 }
 
-static int get_place(const struct kmemdump_region *region, struct place *place)
+/*
+ * Find the pieces that the memory at @place is in, in the order of CPUs and addresses. There
+ * is room for @max of them in @pieces; with @pieces NULL they are only counted. Any context if
+ * @atomic, else it may sleep, and looks more closely. Returns their number or a negative errno.
+ */
+int kmemdump_find_pieces(const struct kmemdump_place *place, struct kmemdump_piece *pieces,
+			 unsigned int max, bool atomic)
+{
+	struct walk w = { .pieces = pieces, .max = max, .atomic = atomic };
+	int ret = walk_place(&w, place);
+
+	/* A larger number could not be returned, and no memory has so many pages. */
+	return ret ?: min_t(unsigned int, w.nr, INT_MAX);
+}
+
+/* Where the provider of @region says that its memory is. Any context. */
+int kmemdump_get_place(const struct kmemdump_region *region, struct kmemdump_place *place)
 {
 	place->size = region->size;
 	place->percpu = region->percpu_addr;
@@ -321,7 +338,7 @@ static int get_place(const struct kmemdump_region *region, struct place *place)
 		return 0;
 
 	if (region->virt_addr) {
-		/* Without a tag: it is the memory that is registered, not the object. */
+		/* The memory is registered, not the object, so KASAN's tag of that goes. */
 		place->addr = (unsigned long)kasan_reset_tag(region->virt_addr);
 		return 0;
 	}
@@ -335,263 +352,38 @@ static int get_place(const struct kmemdump_region *region, struct place *place)
 	return kmemdump_is_linear(place->addr) ? 0 : -EFAULT;
 }
 
-/* Bytes of an entry, with segments and name. */
-static size_t entry_bytes(unsigned int max_segments, const char *name)
-{
-	return struct_size_t(struct kmemdump_entry, segments, 2 * (size_t)max_segments) +
-	       strlen(name) + 1;
-}
-
-static struct kmemdump_entry *alloc_entry(const char *name, unsigned int max_segments)
-{
-	size_t size = entry_bytes(max_segments, name);
-	struct kmemdump_entry *entry = kvzalloc(size, GFP_KERNEL);
-
-	if (!entry)
-		return NULL;
-	if (kmemdump_index_add(entry, size)) {
-		kvfree(entry);
-		return NULL;
-	}
-	entry->max_segments = max_segments;
-	memcpy((char *)kmemdump_entry_name(entry), name, strlen(name) + 1);
-	return entry;
-}
-
-static void forget_entry(const struct kmemdump_entry *entry)
-{
-	kmemdump_index_remove(entry, entry_bytes(entry->max_segments,
-						 kmemdump_entry_name(entry)));
-}
-
-static bool same_place(const struct kmemdump_segment *segs, const struct kmemdump_region *region)
-{
-	return !region->phys_addr || segs->phys_addr == region->phys_addr;
-}
-
-/* Whether somebody holds the memory at @segs, as far as its first page tells. */
-static bool segments_held(const struct kmemdump_segment *segs)
-{
-	return kmemdump_is_linear(segs->virt_addr) &&
-	       page_held(virt_to_page((void *)segs->virt_addr));
-}
-
-static struct kmemdump_entry *translate_mapped(const struct kmemdump_region *region)
-{
-	struct walk count = { }, fill = { };
-	struct kmemdump_entry *entry;
-	struct place place = { };
-	int ret;
-
-	ret = get_place(region, &place);
-	if (ret)
-		return ERR_PTR(ret);
-	ret = walk_place(&count, &place);
-	if (ret)
-		return ERR_PTR(ret);
-
-	/* Keep room for any place that it may move to. */
-	if (!place.percpu && is_vmalloc(place.addr) && place.size >= PAGE_SIZE &&
-	    place.size <= MOVABLE_SIZE)
-		count.nr = DIV_ROUND_UP(place.size - 1, PAGE_SIZE) + 1;
-	entry = alloc_entry(region->name, count.nr);
-	if (!entry)
-		return ERR_PTR(-ENOMEM);
-
-	fill.segs = entry->segments;
-	fill.max = count.nr;
-	ret = walk_place(&fill, &place);
-	/* A mapping that changed in between was not the provider's to register. */
-	if (ret == -ENOSPC)
-		ret = -EFAULT;
-	if (!ret && !same_place(entry->segments, region))
-		ret = -EINVAL;
-	if (ret) {
-		forget_entry(entry);
-		kvfree(entry);
-		return ERR_PTR(ret);
-	}
-
-	entry->nr_segments[0] = fill.nr;
-	if (place.percpu)
-		entry->flags |= KMEMDUMP_ENTRY_PERCPU;
-	entry->held = segments_held(entry->segments) ? BIT(0) : 0;
-	return entry;
-}
-
-/*
- * Memory that is not in the linear map: we map it, and write-combined, which
- * is what drivers of SRAM and ramoops take, and which never puts stale lines
- * into a cache.
- */
-static struct kmemdump_entry *translate_unmapped(const struct kmemdump_region *region)
-{
-	struct kmemdump_entry *entry = alloc_entry(region->name, 1);
-	void *p;
-
-	if (!entry)
-		return ERR_PTR(-ENOMEM);
-	p = memremap(region->phys_addr, region->size, MEMREMAP_WC);
-	/* Where someone has mapped it in another way already, that has to do. */
-	if (!p)
-		p = memremap(region->phys_addr, region->size, MEMREMAP_WB);
-	if (!p) {
-		forget_entry(entry);
-		kvfree(entry);
-		return ERR_PTR(-ENOMEM);
-	}
-	entry->flags = KMEMDUMP_ENTRY_MAPPED;
-	entry->nr_segments[0] = 1;
-	entry->segments[0] = (struct kmemdump_segment) {
-		.virt_addr = (unsigned long)p,
-		.phys_addr = region->phys_addr,
-		.size = region->size,
-	};
-	return entry;
-}
-
-/* What the kernel knows to be at physical addresses that are no RAM. */
-static bool is_known_memory(phys_addr_t phys, size_t size)
-{
-	return region_intersects(phys, size, IORESOURCE_MEM, IORES_DESC_NONE) == REGION_INTERSECTS;
-}
-
-/*
- * Make the core's own copy of @region, with its segments. The caller has checked
- * the name and that the range does not wrap. Process context, may sleep.
- */
-struct kmemdump_entry *kmemdump_translate(const struct kmemdump_region *region)
-{
-	if (region->virt_addr || region->percpu_addr)
-		return translate_mapped(region);
-
-	switch (region_intersects(region->phys_addr, region->size, IORESOURCE_SYSTEM_RAM,
-				  IORES_DESC_NONE)) {
-	case REGION_INTERSECTS:
-		return translate_mapped(region);
-	case REGION_DISJOINT:
-		if (region->phys_addr && is_known_memory(region->phys_addr, region->size))
-			return translate_unmapped(region);
-		fallthrough;
-	default:
-		return ERR_PTR(-EFAULT);
-	}
-}
-
-/*
- * Fill the spare copy of the segments of @entry, which is locked, with those of
- * @region. Any context.
- */
-int kmemdump_retranslate(struct kmemdump_entry *entry, const struct kmemdump_region *region)
-{
-	unsigned int spare = !(entry->version & 1);
-	struct place place = { };
-	struct walk w = {
-		.segs = entry->segments + spare * entry->max_segments,
-		.max = entry->max_segments,
-		.atomic = true,
-	};
-	bool percpu = entry->flags & KMEMDUMP_ENTRY_PERCPU;
-	size_t size = region->size;
-	int ret;
-
-	if (entry->flags & KMEMDUMP_ENTRY_MAPPED)
-		return -EOPNOTSUPP;
-	if (percpu && check_mul_overflow(size, (size_t)num_possible_cpus(), &size))
-		return -EINVAL;
-	if (percpu != !!region->percpu_addr || size != kmemdump_entry_size(entry))
-		return -EINVAL;
-	ret = get_place(region, &place);
-	if (ret)
-		return ret;
-	ret = walk_place(&w, &place);
-	if (ret)
-		return ret;
-	if (!same_place(w.segs, region))
-		return -EINVAL;
-
-	WRITE_ONCE(entry->nr_segments[spare], w.nr);
-	entry->held &= ~BIT(spare);
-	if (segments_held(w.segs))
-		entry->held |= BIT(spare);
-	return 0;
-}
-
-/* Free @entry when nobody can be looking at it any more. May sleep. */
-void kmemdump_entry_free(struct kmemdump_entry *entry)
-{
-	/* The memory itself is read only at panic, and then nobody gets here. */
-	if (entry->flags & KMEMDUMP_ENTRY_MAPPED)
-		memunmap((void *)entry->segments[0].virt_addr);
-	forget_entry(entry);
-	kvfree_rcu(entry, rcu);
-}
-
-static bool segment_present(const struct kmemdump_segment *seg)
+/* Whether the memory of @piece is still where it was. Any context; touches page tables only. */
+bool kmemdump_piece_present(const struct kmemdump_piece *piece)
 {
 	size_t done = 0;
 
-	while (done < seg->size) {
-		unsigned long addr = seg->virt_addr + done;
+	while (done < piece->size) {
+		unsigned long addr = piece->virt_addr + done;
 		phys_addr_t phys;
 
-		if (!kmemdump_translate_addr(addr, &phys) || phys != seg->phys_addr + done)
+		if (!kmemdump_translate_addr(addr, &phys) || phys != piece->phys_addr + done)
 			return false;
-		done += min_t(size_t, seg->size - done, PAGE_SIZE - offset_in_page(addr));
+		done += min_t(size_t, piece->size - done, PAGE_SIZE - offset_in_page(addr));
 	}
 	return true;
 }
 
 /*
- * Whether the memory of @entry still is at @segs, as far as that can be told. Any
- * context; at panic it takes no lock and touches only page tables and struct
- * pages.
+ * Whether the first page of @piece is in use. Only a change from true to false says something:
+ * the tail pages of an allocation may have no count, and a slab page does not say which of its
+ * objects are free. Any context.
  */
-bool kmemdump_entry_present(const struct kmemdump_entry *entry,
-			    const struct kmemdump_segment *segs, unsigned int nr)
+bool kmemdump_piece_held(const struct kmemdump_piece *piece)
 {
-	unsigned int copy = segs != entry->segments;
-	unsigned int i;
+	struct page *page;
 
-	/* Nobody else can take away what we mapped ourselves. */
-	if (entry->flags & KMEMDUMP_ENTRY_MAPPED)
-		return true;
-	for (i = 0; i < nr; i++)
-		if (!segment_present(&segs[i]))
-			return false;
-	return !(entry->held & BIT(copy)) ||
-	       page_held(virt_to_page((void *)segs[0].virt_addr));
+	if (!kmemdump_is_linear(piece->virt_addr))
+		return false;
+	page = virt_to_page((void *)piece->virt_addr);
+	return page_count(page) || page_has_type(compound_head(page));
 }
 
-/* Bytes of @entry, of all CPUs if it is per-CPU. Any context. */
-size_t kmemdump_entry_size(const struct kmemdump_entry *entry)
-{
-	const struct kmemdump_segment *segs;
-	unsigned int nr, i, version;
-	size_t size;
-
-	/* Moves do not change the sum, but it must not be one of two places. */
-	do {
-		/* Pairs with the release in kmemdump_move(). */
-		version = smp_load_acquire(&entry->version);
-		segs = kmemdump_entry_segments(entry, &nr);
-		size = 0;
-		for (i = 0; i < nr; i++)
-			/* What is read while it changes is thrown away. */
-			size += data_race(segs[i].size);
-		/* Look at the version again only after that. */
-		smp_rmb();
-	} while (READ_ONCE(entry->version) != version);
-	return size;
-}
-
-/* The module that registered @entry, or "kernel". */
-const char *kmemdump_entry_owner(const struct kmemdump_entry *entry)
-{
-	return entry->owner ? module_name(entry->owner) : "kernel";
-}
-
-/* Whether @addr is that of a static per-CPU variable of @mod, or of the kernel. */
+/* Whether @addr is the address of a static per-CPU variable of @mod, or of the kernel. */
 bool kmemdump_is_percpu(unsigned long addr, const struct module *mod)
 {
 	unsigned long start = (unsigned long)__per_cpu_start;
@@ -606,7 +398,7 @@ bool kmemdump_is_percpu(unsigned long addr, const struct module *mod)
 	return IS_ENABLED(CONFIG_SMP) && addr >= start && addr < end;
 }
 
-/* The address of a variable of @mod, or of the kernel; it may be per-CPU. */
+/* Set the address of @region to that of a variable of @mod or of the kernel, maybe per-CPU. */
 void kmemdump_set_addr(struct kmemdump_region *region, unsigned long addr,
 		       const struct module *mod)
 {

@@ -24,16 +24,12 @@ static struct kmemdump_entry *translate(struct kunit *test, const void *addr, ph
 		.name = "test", .virt_addr = addr, .phys_addr = phys, .size = size,
 	};
 
-	return kmemdump_translate(&region);
+	return kmemdump_entry_make(&region, NULL);
 }
 
 static bool present(const struct kmemdump_entry *entry)
 {
-	const struct kmemdump_segment *segs;
-	unsigned int nr;
-
-	segs = kmemdump_entry_segments(entry, &nr);
-	return kmemdump_entry_present(entry, segs, nr);
+	return kmemdump_entry_present(entry, entry->version);
 }
 
 /* Where @addr is, by what the kernel offers for each kind of memory. */
@@ -46,15 +42,15 @@ static phys_addr_t phys_of(unsigned long addr)
 	return virt_addr_valid(p) ? __pa(p) : __pa_symbol(p);
 }
 
-/* Segments must cover the range in order, each with the physical address it has. */
-static void check_segments(struct kunit *test, const struct kmemdump_entry *entry,
+/* Pieces must cover the range in order, each with the physical address it has. */
+static void check_pieces(struct kunit *test, const struct kmemdump_entry *entry,
 			   const void *addr, size_t size)
 {
 	unsigned long next = (unsigned long)addr;
 	unsigned int i;
 
-	for (i = 0; i < entry->nr_segments[0]; i++) {
-		const struct kmemdump_segment *seg = &entry->segments[i];
+	for (i = 0; i < entry->nr_pieces[0]; i++) {
+		const struct kmemdump_piece *seg = &entry->pieces[i];
 
 		KUNIT_ASSERT_EQ(test, seg->virt_addr, next);
 		KUNIT_ASSERT_GT(test, seg->size, 0);
@@ -81,15 +77,15 @@ static void linear(struct kunit *test)
 		KUNIT_ASSERT_NOT_NULL(test, p);
 		entry = translate(test, p, 0, sizes[i]);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-		KUNIT_EXPECT_EQ(test, entry->nr_segments[0], 1);
-		KUNIT_EXPECT_EQ(test, entry->segments[0].phys_addr, __pa(p));
-		check_segments(test, entry, p, sizes[i]);
-		kvfree(entry);
+		KUNIT_EXPECT_EQ(test, entry->nr_pieces[0], 1);
+		KUNIT_EXPECT_EQ(test, entry->pieces[0].phys_addr, __pa(p));
+		check_pieces(test, entry, p, sizes[i]);
+		kmemdump_entry_free(entry);
 		kfree(p);
 	}
 }
 
-static void vmalloc_segments(struct kunit *test)
+static void vmalloc_pieces(struct kunit *test)
 {
 	struct page *pages[4];
 	struct kmemdump_entry *entry;
@@ -108,15 +104,15 @@ static void vmalloc_segments(struct kunit *test)
 
 	entry = translate(test, p + 100, 0, 4 * PAGE_SIZE - 200);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	KUNIT_EXPECT_EQ(test, entry->nr_segments[0], 4);
-	KUNIT_EXPECT_EQ(test, entry->segments[0].phys_addr,
+	KUNIT_EXPECT_EQ(test, entry->nr_pieces[0], 4);
+	KUNIT_EXPECT_EQ(test, entry->pieces[0].phys_addr,
 			PFN_PHYS(page_to_pfn(pages[0])) + 100);
-	KUNIT_EXPECT_EQ(test, entry->segments[1].phys_addr, PFN_PHYS(page_to_pfn(pages[1])));
-	check_segments(test, entry, p + 100, 4 * PAGE_SIZE - 200);
+	KUNIT_EXPECT_EQ(test, entry->pieces[1].phys_addr, PFN_PHYS(page_to_pfn(pages[1])));
+	check_pieces(test, entry, p + 100, 4 * PAGE_SIZE - 200);
 
 	vunmap(p);
 	KUNIT_EXPECT_FALSE(test, present(entry));
-	kvfree(entry);
+	kmemdump_entry_free(entry);
 	__free_page(pages[2]);
 	__free_page(pages[0]);
 	__free_page(pages[3]);
@@ -132,8 +128,8 @@ static void large_vmalloc(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	entry = translate(test, p, 0, size);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	check_segments(test, entry, p, size);
-	kvfree(entry);
+	check_pieces(test, entry, p, size);
+	kmemdump_entry_free(entry);
 
 	/* One byte more is the guard page. */
 	entry = translate(test, p, 0, PAGE_ALIGN(size) + 1);
@@ -147,18 +143,18 @@ static DEFINE_PER_CPU(u64, static_percpu);
 static void check_percpu(struct kunit *test, const void __percpu *p, size_t size)
 {
 	struct kmemdump_region region = { .name = "test", .percpu_addr = p, .size = size };
-	const struct kmemdump_segment *seg;
+	const struct kmemdump_piece *seg;
 	struct kmemdump_entry *entry;
 	unsigned int cpu, nr;
 	size_t done;
 
-	entry = kmemdump_translate(&region);
+	entry = kmemdump_entry_make(&region, NULL);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
 	KUNIT_EXPECT_TRUE(test, entry->flags & KMEMDUMP_ENTRY_PERCPU);
 	KUNIT_EXPECT_EQ(test, kmemdump_entry_size(entry), size * num_possible_cpus());
 	KUNIT_EXPECT_TRUE(test, present(entry));
 
-	seg = kmemdump_entry_segments(entry, &nr);
+	seg = kmemdump_entry_pieces(entry, &nr);
 	KUNIT_EXPECT_GE(test, nr, num_possible_cpus());
 	for_each_possible_cpu(cpu) {
 		for (done = 0; done < size; done += seg++->size) {
@@ -169,7 +165,7 @@ static void check_percpu(struct kunit *test, const void __percpu *p, size_t size
 		}
 		KUNIT_EXPECT_EQ(test, done, size);
 	}
-	kvfree(entry);
+	kmemdump_entry_free(entry);
 }
 
 static void percpu(struct kunit *test)
@@ -182,7 +178,7 @@ static void percpu(struct kunit *test)
 	int i;
 
 	/* That would be other variables, of other CPUs. */
-	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(kmemdump_translate(&large)), -EFAULT);
+	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(kmemdump_entry_make(&large, NULL)), -EFAULT);
 
 	check_percpu(test, &static_percpu, sizeof(static_percpu));
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -213,25 +209,25 @@ static void moved_vmalloc(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, apart);
 
 	region.virt_addr = together;
-	entry = kmemdump_translate(&region);
+	entry = kmemdump_entry_make(&region, NULL);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	KUNIT_EXPECT_EQ(test, entry->nr_segments[0], 1);
+	KUNIT_EXPECT_EQ(test, entry->nr_pieces[0], 1);
 	region.virt_addr = apart + 100;
-	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), 0);
-	KUNIT_EXPECT_EQ(test, entry->nr_segments[1], 4);
-	kvfree(entry);
+	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), 0);
+	KUNIT_EXPECT_EQ(test, entry->nr_pieces[1], 4);
+	kmemdump_entry_free(entry);
 
-	/* In the linear map there is one segment, and no room for another one. */
+	/* In the linear map there is one piece, and no room for another one. */
 	region.size = 2 * PAGE_SIZE;
 	region.virt_addr = page_address(block);
-	entry = kmemdump_translate(&region);
+	entry = kmemdump_entry_make(&region, NULL);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
 	region.virt_addr = apart;
-	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), -ENOSPC);
 	region.virt_addr = NULL;
 	region.percpu_addr = &static_percpu;
-	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), -EINVAL);
-	kvfree(entry);
+	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), -EINVAL);
+	kmemdump_entry_free(entry);
 
 	vunmap(apart);
 	vunmap(together);
@@ -243,18 +239,18 @@ static void moved_percpu(struct kunit *test)
 	struct kmemdump_region region = {
 		.name = "test", .percpu_addr = &static_percpu, .size = sizeof(u64),
 	};
-	struct kmemdump_entry *entry = kmemdump_translate(&region);
+	struct kmemdump_entry *entry = kmemdump_entry_make(&region, NULL);
 	u64 __percpu *other = alloc_percpu(u64);
 
 	KUNIT_ASSERT_TRUE(test, !!other);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
 	region.percpu_addr = other;
-	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), 0);
-	KUNIT_EXPECT_EQ(test, entry->segments[entry->max_segments].virt_addr,
+	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), 0);
+	KUNIT_EXPECT_EQ(test, entry->pieces[entry->max_pieces].virt_addr,
 			(unsigned long)per_cpu_ptr(other, cpumask_first(cpu_possible_mask)));
 	region.size = SIZE_MAX;
-	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), -EINVAL);
-	kvfree(entry);
+	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), -EINVAL);
+	kmemdump_entry_free(entry);
 	free_percpu(other);
 }
 
@@ -267,10 +263,10 @@ static void kernel_image(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(vars); i++) {
 		entry = translate(test, vars[i], 0, sizeof(int));
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-		KUNIT_EXPECT_EQ(test, entry->nr_segments[0], 1);
-		KUNIT_EXPECT_EQ(test, entry->segments[0].phys_addr, __pa_symbol(vars[i]));
-		check_segments(test, entry, vars[i], sizeof(int));
-		kvfree(entry);
+		KUNIT_EXPECT_EQ(test, entry->nr_pieces[0], 1);
+		KUNIT_EXPECT_EQ(test, entry->pieces[0].phys_addr, __pa_symbol(vars[i]));
+		check_pieces(test, entry, vars[i], sizeof(int));
+		kmemdump_entry_free(entry);
 	}
 }
 
@@ -286,7 +282,7 @@ static void __ref init_memory(struct kunit *test)
 	if (state < SYSTEM_FREEING_INITMEM) {
 		entry = translate(test, init_data, 0, 8);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-		check_segments(test, entry, init_data, 8);
+		check_pieces(test, entry, init_data, 8);
 	}
 
 	/* The next state is what the suites do not see when they run during boot. */
@@ -298,7 +294,7 @@ static void __ref init_memory(struct kunit *test)
 	system_state = state;
 	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(later), -EFAULT);
 	KUNIT_EXPECT_FALSE(test, still);
-	kvfree(entry);
+	kmemdump_entry_free(entry);
 }
 
 static void physical(struct kunit *test)
@@ -310,13 +306,13 @@ static void physical(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, q);
 	entry = translate(test, NULL, __pa(p), 64);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	check_segments(test, entry, p, 64);
-	kvfree(entry);
+	check_pieces(test, entry, p, 64);
+	kmemdump_entry_free(entry);
 
 	/* Both addresses: they have to agree. */
 	entry = translate(test, p, __pa(p), 64);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	kvfree(entry);
+	kmemdump_entry_free(entry);
 	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(translate(test, p, __pa(q), 64)), -EINVAL);
 	kfree(q);
 	kfree(p);
@@ -352,14 +348,14 @@ static void reserved_memory(struct kunit *test)
 		kunit_skip(test, "no reserved memory on this machine");
 
 	region.phys_addr = res->start + 8;
-	entry = kmemdump_translate(&region);
+	entry = kmemdump_entry_make(&region, NULL);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
 	KUNIT_EXPECT_TRUE(test, entry->flags & KMEMDUMP_ENTRY_MAPPED);
-	KUNIT_EXPECT_EQ(test, entry->segments[0].phys_addr, res->start + 8);
+	KUNIT_EXPECT_EQ(test, entry->pieces[0].phys_addr, res->start + 8);
 	KUNIT_EXPECT_TRUE(test, present(entry));
-	KUNIT_EXPECT_EQ(test, offset_in_page(entry->segments[0].virt_addr),
+	KUNIT_EXPECT_EQ(test, offset_in_page(entry->pieces[0].virt_addr),
 			offset_in_page(res->start + 8));
-	KUNIT_EXPECT_EQ(test, kmemdump_retranslate(entry, &region), -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), -EOPNOTSUPP);
 	kmemdump_entry_free(entry);
 }
 
@@ -395,7 +391,7 @@ static void freed_page(struct kunit *test)
 		free_pages(p, order);
 		KUNIT_EXPECT_FALSE_MSG(test, present(entry), "order %u", order);
 		preempt_enable();
-		kvfree(entry);
+		kmemdump_entry_free(entry);
 	}
 }
 
@@ -424,7 +420,7 @@ static void freed_vmalloc(struct kunit *test)
 	vfree(p);
 	KUNIT_EXPECT_FALSE(test, present(entry));
 	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(translate(test, p, 0, 1)), -EFAULT);
-	kvfree(entry);
+	kmemdump_entry_free(entry);
 }
 
 /* What vmalloc_to_page() finds as well, and no more than there is. */
@@ -472,7 +468,7 @@ static void peek(struct kunit *test)
 
 static struct kunit_case translate_cases[] = {
 	KUNIT_CASE(linear),
-	KUNIT_CASE(vmalloc_segments),
+	KUNIT_CASE(vmalloc_pieces),
 	KUNIT_CASE(large_vmalloc),
 	KUNIT_CASE(percpu),
 	KUNIT_CASE(moved_vmalloc),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the boot after a crash does once: save the dumps that wait, and release them.
+ * Save the dumps that are there after a crash, and release them. A boot does this once.
  *
- * A dump is released only when it is on disk under its last name. What makes a core of a
- * record may give up on one that is forged or damaged, so that runs in a process of its own;
- * what it made nothing whole of is kept as it was, too.
+ * A dump is released only when it is on disk under its final name. A process of its own makes
+ * the core of a record, because that may end the program if the record is forged or damaged. If
+ * the core is not whole, the record is kept as well.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,25 +22,25 @@
 
 #include "reader.h"
 
-/* The name that people know from kdump; and one that kdump does not have, as we remove it. */
+/* The name that people know from kdump; and one that kdump does not use, as collect removes it. */
 #define CORE_NAME	"vmcore"
 #define PARTIAL_NAME	".kmemdump-partial"
 
-/* As a process ends that made a core but could not write it. */
+/* The exit code of the process that makes a core, if it could not write the file. */
 #define EXIT_UNWRITTEN	(EXIT_FAILED + 1)
 
 #define fail(...)	(warn(__VA_ARGS__), false)
 
 struct collector {
 	const char *root;
-	const char *dir;	/* the folders of dumps are in there */
-	int lock;		/* descriptor of the file that says who is at work, or -1 */
-	bool vmcore_saved;	/* by another one, for which this one has waited */
-	unsigned int nr;	/* dumps that were there */
+	const char *dir;	/* the folder for the folders of the dumps */
+	int lock;		/* descriptor of the locked file, or -1 */
+	bool vmcore_saved;	/* another collect has saved it while this one waited */
+	unsigned int nr;	/* dumps found */
 	int status;
 };
 
-/* Who wants us to end: seen, and no longer pending. */
+/* A signal to end has come, and was taken from those that are pending. */
 static bool stopped;
 
 static __printf(1, 2) char *text(const char *fmt, ...)
@@ -57,7 +57,7 @@ static __printf(1, 2) char *text(const char *fmt, ...)
 	return string;
 }
 
-/* Have the names that a folder has on disk. */
+/* Sync a folder, so that the names in it are on disk. */
 static bool sync_path(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -70,7 +70,7 @@ static bool sync_path(const char *path)
 	return good;
 }
 
-/* Have the name of @path on disk. */
+/* Sync the folder that @path is in, so that the name of @path is on disk. */
 static bool sync_parent(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -82,7 +82,7 @@ static bool sync_parent(const char *path)
 	return good;
 }
 
-/* Make the folder @path, and what is above it, if they are not there. */
+/* Make the folder @path and the folders above it, as far as they are missing. */
 static bool make_path(const char *path)
 {
 	char *part = text("%s", path), *slash = part;
@@ -103,7 +103,7 @@ static bool make_path(const char *path)
 	return good;
 }
 
-/* A new folder, named by the time; NULL if there can't be one. */
+/* Make a new folder that is named after the time. Returns its path, or NULL. */
 static char *make_folder(const struct collector *c)
 {
 	time_t now = time(NULL);
@@ -114,7 +114,7 @@ static char *make_folder(const struct collector *c)
 		return NULL;
 	if (!localtime_r(&now, &tm) || !strftime(stamp, sizeof(stamp), "%Y%m%d%H%M%S", &tm))
 		snprintf(stamp, sizeof(stamp), "unknown");
-	/* There may be more than one in a second, or the clock is not set. */
+	/* Two dumps may have the same time, above all if the clock is not set. */
 	for (unsigned int i = 1; i < 10000; i++) {
 		char *path = i == 1 ? text("%s/%s", c->dir, stamp) :
 				      text("%s/%s-%u", c->dir, stamp, i);
@@ -132,7 +132,7 @@ static char *make_folder(const struct collector *c)
 	return NULL;
 }
 
-/* Write @size bytes; short writes are no errors. */
+/* Write @size bytes, in several writes if need be. */
 static bool write_all(int fd, const char *data, size_t size)
 {
 	while (size) {
@@ -159,12 +159,12 @@ static void make_set(sigset_t *set, bool with_child)
 		sigaddset(set, SIGCHLD);
 }
 
-/* Nothing may be left half done, so who wants us to end has us stop where that is easy. */
+/* Block signals: the program looks for them only where it can end without leaving half a dump. */
 static void hold_signals(void)
 {
 	sigset_t set;
 
-	/* Not ignored, as whoever started us may have left it. */
+	/* The parent process may have left it ignored, and then waitpid() fails. */
 	signal(SIGCHLD, SIG_DFL);
 	make_set(&set, true);
 	sigprocmask(SIG_BLOCK, &set, NULL);
@@ -181,7 +181,7 @@ static bool is_stopped(void)
 	return stopped;
 }
 
-/* Wait for the process @pid, and end it if we are to end; its status. */
+/* Wait for the process @pid to end, and get its *@status. Kill it if a signal to end comes. */
 static bool wait_for(pid_t pid, int *status)
 {
 	sigset_t set;
@@ -199,7 +199,7 @@ static bool wait_for(pid_t pid, int *status)
 	return got == pid;
 }
 
-/* Copy from @in, which tells its size, to @out. Returns what went wrong, or NULL. */
+/* Copy the regular file @in to @out. Returns what went wrong, or NULL. */
 static char *copy_all(int in, const char *from, int out, const char *to)
 {
 	static char buf[1 << 20];
@@ -226,13 +226,13 @@ static char *copy_all(int in, const char *from, int out, const char *to)
 	if (done != size)
 		return text("%s: ends after %llu of %llu bytes", from, (unsigned long long)done,
 			    (unsigned long long)size);
-	/* Not only when it is closed: another descriptor may not be told of an error. */
+	/* Sync this descriptor: an error of writing may not be reported to another one. */
 	if (fsync(out))
 		return text("%s: %s", to, strerror(errno));
 	return NULL;
 }
 
-/* Copy the file @from to the new file @to; leaves none if that fails. */
+/* Copy the file @from to the new file @to. If that fails, there is no file @to. */
 static bool copy_file(const char *from, const char *to)
 {
 	int in = open(from, O_RDONLY | O_CLOEXEC | O_NONBLOCK), out;
@@ -258,7 +258,7 @@ static bool copy_file(const char *from, const char *to)
 	return false;
 }
 
-/* Give the file @partial, which is whole and on disk by now, its last name in @folder. */
+/* Give the file @partial, which is whole and on disk, its final name in @folder. */
 static bool settle(const char *folder, const char *partial, const char *name)
 {
 	char *path = text("%s/%s", folder, name);
@@ -272,7 +272,7 @@ static bool settle(const char *folder, const char *partial, const char *name)
 	return good;
 }
 
-/* Make a core of a record, in a process of its own; how that ended. */
+/* Make a core of a record, in a process of its own. Returns the exit code of that. */
 static int make_core(const char *record, const char *path)
 {
 	const pid_t parent = getpid();
@@ -286,7 +286,7 @@ static int make_core(const char *record, const char *path)
 		bool good;
 		int err;
 
-		/* The next run removes what it writes, so it must not outlive us. */
+		/* End with the parent: the next collect removes the file that this writes. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (getppid() != parent)
 			_exit(EXIT_FAILED);
@@ -306,7 +306,7 @@ static int make_core(const char *record, const char *path)
 	return EXIT_FAILED;
 }
 
-/* Save a record in @folder. Returns an exit code; all but %EXIT_FAILED is saved. */
+/* Save a record in @folder. Returns an exit code. Unless that is EXIT_FAILED, it is saved. */
 static int save_record(const char *record, const char *folder, const char *partial)
 {
 	int status = make_core(record, partial);
@@ -320,7 +320,7 @@ static int save_record(const char *record, const char *folder, const char *parti
 	if (status == EXIT_GOOD)
 		return EXIT_GOOD;
 
-	/* There may be more in it than we can make out, and it takes less room than the core. */
+	/* Other programs may find more in the record, and it takes less room than the core. */
 	unlink(partial);
 	if (!copy_file(record, partial) ||
 	    !settle(folder, partial, strrchr(record, '/') + 1))
@@ -344,7 +344,7 @@ static void remove_in(const char *folder, const char *name)
 	free(path);
 }
 
-/* Remove a folder with all that we may have put there, when it is of no use. */
+/* Remove a folder in which nothing was saved in the end, and all files that save() makes. */
 static void drop_folder(const char *folder, const char *source)
 {
 	remove_in(folder, PARTIAL_NAME);
@@ -361,7 +361,7 @@ static void tell_saved(const char *source, const char *folder)
 	putchar('\n');
 }
 
-/* Save what is in the file @source; whether it may be released. */
+/* Save the file @source by calling @how. Returns whether it may be released. */
 static bool save(struct collector *c, const char *source,
 		 int (*how)(const char *source, const char *folder, const char *partial))
 {
@@ -403,7 +403,7 @@ static void collect_records(struct collector *c)
 	int nr = scandir(folder, &entries, is_record, versionsort);
 
 	if (nr < 0) {
-		/* There need not be a pstore. */
+		/* A machine without pstore is no error. */
 		if (errno != ENOENT) {
 			warn("%s: %s", folder, strerror(errno));
 			c->status = EXIT_FAILED;
@@ -449,8 +449,8 @@ static bool switch_on(const char *path)
 }
 
 /*
- * Have FADump's dump released. Nothing could be registered while it waited, so that
- * is done now. The dump of a kdump kernel needs none of this.
+ * Release the dump of FADump, and register FADump again, which is impossible while there is a
+ * dump. The vmcore of a kdump kernel needs none of this.
  */
 static bool release_vmcore(const struct collector *c)
 {
@@ -470,8 +470,8 @@ static bool release_vmcore(const struct collector *c)
 }
 
 /*
- * Whether there may be a dump of FADump that the kernel could not make a file of. The file
- * stays after a release, but then it is registered again.
+ * Whether FADump may have a dump that the kernel could not make /proc/vmcore of: release_mem is
+ * there and FADump is not registered. After a release it is registered.
  */
 static bool has_bad_vmcore(const struct collector *c)
 {
@@ -509,13 +509,13 @@ static void collect_vmcore(struct collector *c)
 }
 
 /*
- * Have only one of us at work for @c->root: two would save all of it twice, and each would
- * release what the other is still reading. The lock ends with the process. Where there can
- * be none, as without /run, a dump that is saved twice is better than one that is not.
+ * Wait until no other collect works on @c->root. Two would save every dump twice, and each would
+ * release dumps that the other one is still reading. The lock ends with the process. Where there
+ * can be no lock, as without /run, go on: a dump that is saved twice is better than none.
  *
- * A vmcore stays where it is if there is nothing to release, as in a kernel of kdump; so
- * whoever saves it says so in the file, for those that wait. Only root can open that, or
- * any user could keep us waiting.
+ * A vmcore that needs no release, as in a kdump kernel, stays where it is. So the collect that
+ * has saved it writes that to the file, for those that wait. The file is for root only, because
+ * any user who could open it could make collect wait.
  */
 static bool take_lock(struct collector *c)
 {
@@ -537,21 +537,21 @@ static bool take_lock(struct collector *c)
 		usleep(50000);
 	}
 	c->vmcore_saved = waited && pread(c->lock, &saved, 1, 0) == 1;
-	/* That may be of an earlier boot. */
+	/* What the file says may be from an earlier boot. */
 	if (!waited && ftruncate(c->lock, 0))
 		warn("the lock of collect can't be changed: %s", strerror(errno));
 	return true;
 }
 
-/* Whether make_folder() gives such names: 14 digits, and then a number or nothing. */
+/* Whether make_folder() makes such names: 14 digits, then "-" and a number or nothing. */
 static bool is_ours(const char *name)
 {
 	return strspn(name, "0123456789") == 14 && (!name[14] || name[14] == '-');
 }
 
 /*
- * Remove what was left when the machine stopped, or we did, in the middle of a dump: the
- * folder, too, unless there is something else in it.
+ * Remove the files that an earlier collect, or its machine, left unfinished when it stopped; and
+ * their folders, unless there are other files in them.
  */
 static void drop_leftovers(const struct collector *c)
 {
@@ -574,8 +574,8 @@ static void drop_leftovers(const struct collector *c)
 }
 
 /*
- * Save all dumps that wait in folders of their own in @dir, and release them. All paths
- * begin with @root. Returns an exit code.
+ * Save all dumps that are there, each in a new folder in @dir, and release them. @root is put
+ * before all paths. Returns an exit code.
  */
 int collect_all(const char *root, const char *dir)
 {

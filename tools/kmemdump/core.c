@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The ELF core: program headers, notes, and memory by virtual address. */
+/* The ELF core: its program headers, its notes, and memory by virtual address. */
 #include <byteswap.h>
 #include <gelf.h>
 #include <stdlib.h>
@@ -65,7 +65,7 @@ static void read_notes(struct core *core, const GElf_Phdr *phdr)
 		struct note *note = NULL;
 
 		pos = gelf_getnote(data, pos, &nhdr, &name_pos, &desc_pos);
-		/* Zeros are no note, and a hole in a file can have very many. */
+		/* Zeros are no note. A hole in a file reads as zeros, and may be very large. */
 		if (!pos || (!nhdr.n_namesz && !nhdr.n_descsz))
 			break;
 		if (note_is(buf + name_pos, nhdr.n_namesz, "VMCOREINFO"))
@@ -73,7 +73,7 @@ static void read_notes(struct core *core, const GElf_Phdr *phdr)
 		else if (note_is(buf + name_pos, nhdr.n_namesz, KMEMDUMP_NOTE_NAME) &&
 			 nhdr.n_type == KMEMDUMP_NT_REGIONS)
 			note = &core->regions;
-		/* The first of its kind counts. */
+		/* If there are two notes of a kind, the first one counts. */
 		if (note && !note->desc) {
 			note->desc = (const unsigned char *)buf + desc_pos;
 			note->size = nhdr.n_descsz;
@@ -89,8 +89,9 @@ static int cmp_load(const void *a, const void *b)
 }
 
 /*
- * A core has no use for sections but to count over 65,534 program headers, which
- * takes the first. Keep libelf from making tables of what a forged header claims.
+ * A core needs no sections, except that the first one holds the number of program headers
+ * if there are more than 65,534. Drop all the others, because libelf would allocate tables
+ * for as many as a forged header claims.
  */
 static void drop_sections(unsigned char *head)
 {
@@ -111,7 +112,7 @@ static void drop_sections(unsigned char *head)
 	}
 }
 
-/* The larger one of @end and the end of the @size bytes at @offset. */
+/* The larger one of @end and of where the @size bytes at @offset end. */
 static uint64_t extend(uint64_t end, uint64_t offset, uint64_t size)
 {
 	uint64_t reach = size < UINT64_MAX - offset ? offset + size : UINT64_MAX;
@@ -119,7 +120,10 @@ static uint64_t extend(uint64_t end, uint64_t offset, uint64_t size)
 	return reach > end ? reach : end;
 }
 
-/* Where what libelf needs to know ends, as far as the start of it tells. */
+/*
+ * Where the headers and notes end, which libelf has to have. The part of them that is in
+ * @core->head already may say no more than where the next of them is.
+ */
 static uint64_t head_end(struct core *core)
 {
 	uint64_t end = sizeof(Elf64_Ehdr), nr;
@@ -129,7 +133,7 @@ static uint64_t head_end(struct core *core)
 
 	if (!gelf_getehdr(core->elf, &ehdr))
 		return end;
-	/* Not elf_getphdrnum(), which counts no more than there is room for. */
+	/* elf_getphdrnum() would count only the headers that are in @core->head already. */
 	nr = ehdr.e_phnum;
 	if (nr == PN_XNUM && ehdr.e_shoff) {
 		end = extend(end, ehdr.e_shoff, sizeof(Elf64_Shdr));
@@ -145,7 +149,7 @@ static uint64_t head_end(struct core *core)
 	return end;
 }
 
-/* Read the headers and the notes, which stand before the memory. */
+/* Read the start of the image up to the end of the notes; the memory comes after it. */
 static void read_head(struct core *core)
 {
 	const char *path = core->image->path;
@@ -195,7 +199,7 @@ void core_open(struct core *core, struct image *image)
 			die("%s: can't read program header %zu: %s", path, i, elf_errmsg(-1));
 		if (phdr.p_filesz > image->size || phdr.p_offset > image->size - phdr.p_filesz)
 			core->cut = true;
-		/* A core has one; a thousand would only keep us busy. */
+		/* A core has one. Reading a thousand would only take long. */
 		if (phdr.p_type == PT_NOTE && !noted) {
 			noted = true;
 			read_notes(core, &phdr);
@@ -206,14 +210,13 @@ void core_open(struct core *core, struct image *image)
 				.size = phdr.p_filesz, .offset = phdr.p_offset,
 			};
 	}
-	/* What a CPU ran may be part of an area that is there as well. */
+	/* The loads of a kmemdump core may overlap: a task may lie inside of an area. */
 	if (core->regions.desc)
 		core_set_loads(core, core->loads, core->nr_loads);
 }
 
 /*
- * Have these @nr loads, which are the core's from now on, tell what is at a virtual
- * address.
+ * Make these @nr loads the ones by which memory is found. They belong to @core from now on.
  */
 void core_set_loads(struct core *core, struct load *loads, size_t nr)
 {
@@ -228,8 +231,8 @@ void core_set_loads(struct core *core, struct load *loads, size_t nr)
 }
 
 /*
- * A copy of @core in which only its headers tell what is at a virtual address. The caller frees
- * the loads of it.
+ * Make a copy of @core that finds memory by its program headers alone. The caller frees the
+ * loads of the copy.
  */
 void core_copy_by_headers(struct core *copy, const struct core *core)
 {
@@ -242,8 +245,8 @@ void core_copy_by_headers(struct core *copy, const struct core *core)
 }
 
 /*
- * Have the list of regions ready. A dump of all memory has the list of the kernel
- * itself, which may be damaged. Returns why there is none, or NULL.
+ * Make @core->regions ready. A dump of all memory has no note for it, so then it is made
+ * from the kernel's own list. Returns why there is none, or NULL.
  */
 const char *core_find_regions(struct core *core)
 {
@@ -251,8 +254,8 @@ const char *core_find_regions(struct core *core)
 
 	if (core->regions.desc)
 		return NULL;
-	why = index_load(core);
-	/* As far as the headers tell it, then. */
+	why = full_load(core);
+	/* Without a list, memory can be found by the program headers alone. */
 	if (why)
 		core_set_loads(core, core->loads, core->nr_loads);
 	return why;
@@ -262,11 +265,11 @@ void core_close(struct core *core)
 {
 	elf_end(core->elf);
 	free(core->head);
-	free(core->index);
+	free(core->made_note);
 	free(core->loads);
 }
 
-/* How many of the @nr loads, which are sorted, start at @vaddr or before it. */
+/* The number of those of the @nr sorted loads that start at @vaddr or before it. */
 static size_t loads_before(const struct load *loads, size_t nr, uint64_t vaddr)
 {
 	size_t low = 0, high = nr;
@@ -282,7 +285,7 @@ static size_t loads_before(const struct load *loads, size_t nr, uint64_t vaddr)
 	return low;
 }
 
-/* Which of the @nr loads, which are sorted, holds @vaddr, or NULL. */
+/* The one of the @nr sorted loads that holds @vaddr, or NULL. */
 const struct load *load_find(const struct load *loads, size_t nr, uint64_t vaddr)
 {
 	size_t before = loads_before(loads, nr, vaddr);
@@ -292,15 +295,18 @@ const struct load *load_find(const struct load *loads, size_t nr, uint64_t vaddr
 	return &loads[before - 1];
 }
 
-/* The first of the @nr loads, which are sorted, that starts after @vaddr, or NULL. */
-const struct load *load_behind(const struct load *loads, size_t nr, uint64_t vaddr)
+/* The first of the @nr sorted loads that starts after @vaddr, or NULL. */
+const struct load *load_after(const struct load *loads, size_t nr, uint64_t vaddr)
 {
 	size_t before = loads_before(loads, nr, vaddr);
 
 	return before < nr ? &loads[before] : NULL;
 }
 
-/* Sort @nr loads and cut off what an earlier one has; how many are left. */
+/*
+ * Sort @nr loads. Where two overlap, the later one loses the bytes that the earlier one has.
+ * Returns the number of loads that are left.
+ */
 size_t loads_flatten(struct load *loads, size_t nr)
 {
 	uint64_t end = 0;
@@ -326,7 +332,7 @@ size_t loads_flatten(struct load *loads, size_t nr)
 	return out;
 }
 
-/* How many bytes of those before @vaddr are in the dump. */
+/* The number of bytes before @vaddr that are in the dump. */
 static uint64_t count_before(const struct core *core, uint64_t vaddr)
 {
 	size_t nr = loads_before(core->loads, core->nr_loads, vaddr);
@@ -340,7 +346,7 @@ static uint64_t count_before(const struct core *core, uint64_t vaddr)
 	return load->before + image_count(core->image, load->offset, size);
 }
 
-/* How many of the @size bytes from @vaddr on are in the dump in all. */
+/* How many of the @size bytes from @vaddr on are in the dump, with gaps or without. */
 uint64_t core_count(const struct core *core, uint64_t vaddr, uint64_t size)
 {
 	/* No memory wraps around the end of the address space. */
@@ -350,8 +356,8 @@ uint64_t core_count(const struct core *core, uint64_t vaddr, uint64_t size)
 }
 
 /*
- * Read memory of the crashed machine. Returns how many bytes are in the dump,
- * counted from the first; only those are put into @buf.
+ * Read memory of the crashed machine, up to the first byte that is not in the dump. Returns
+ * the number of bytes before that; only those are put into @buf.
  */
 uint64_t core_read(const struct core *core, uint64_t vaddr, void *buf, uint64_t size)
 {
@@ -375,7 +381,7 @@ uint64_t core_read(const struct core *core, uint64_t vaddr, void *buf, uint64_t 
 	return done;
 }
 
-/* The number behind "@key=" in VMCOREINFO. */
+/* Get the number after "@key=" in VMCOREINFO; false if there is no such line. */
 bool core_vmcoreinfo(const struct core *core, const char *key, int base, uint64_t *value)
 {
 	const char *line = (const char *)core->vmcoreinfo.desc, *end;

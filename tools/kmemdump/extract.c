@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* From the bytes of a core image to a file that debuggers open. */
+/* Write a core image to a file that debuggers can open. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -9,7 +9,10 @@
 
 #define BLOCK	4096
 
-/* How many of the @size bytes at @data, which go to @pos, are in blocks of zeros, or in others. */
+/*
+ * The @size bytes at @data will be written to @pos in the file. Count how many there are before the
+ * first block that is not all zeros, or, if not @of_zeros, before the first block that is.
+ */
 static size_t run_of(bool of_zeros, const unsigned char *data, size_t size, uint64_t pos)
 {
 	static const unsigned char zeros[BLOCK];
@@ -70,10 +73,10 @@ static int write_file(struct image *image, const char *path)
 			progress("writing", pos, image->size);
 		}
 	}
-	/* The last bytes may be zeros. */
+	/* If the last blocks are a hole, nothing was written to make the file that long. */
 	if (!err && ftruncate(fd, pos))
 		err = errno;
-	/* Here, as another descriptor may not be told of an error. */
+	/* Sync this descriptor: an error of writing may not be reported to another one. */
 	if (!err && fsync(fd))
 		err = errno;
 	if (close(fd) && !err)
@@ -84,10 +87,10 @@ static int write_file(struct image *image, const char *path)
 }
 
 /*
- * Write what there is of @image to the new file @path, if it is an ELF core as far as
- * one can see; *@good is whether it is whole. What is missing in the middle becomes a
- * hole, which reads as zeros; what is missing at the end makes the file shorter. Dumps
- * hold secrets: it is for the owner only. Returns 0, or an errno and leaves no file.
+ * Write @image to the new file @path if it is an ELF core. *@good is whether the image is whole.
+ * What is missing in the middle becomes a hole, which reads as zeros. What is missing at the end
+ * makes the file shorter. Only the owner may read the file, because dumps hold secrets. Returns
+ * 0, or an errno without leaving a file.
  */
 int image_extract(struct image *image, const char *path, bool *good)
 {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The bytes of a core image, wherever they come from: a file that has them as they are, the
- * zstd frames of a record, or the regions that a firmware saved one by one.
+ * The bytes of a core image. They come from an ELF file, from the zstd frames of a record, or
+ * from pieces of memory that firmware saved one by one.
  *
- * An image may be much larger than the file that it comes from, so it is never in memory as a
- * whole: it is a sorted list of extents, and a frame is unpacked when it is read from.
+ * An image may be much larger than the file that it comes from, so it is not loaded as a whole.
+ * It is a sorted list of extents, and a zstd frame is unpacked when something in it is read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,22 +18,22 @@
 #include "reader.h"
 
 /*
- * Frames that are kept unpacked: as many as 32 MiB hold. Each has a choice of places, so that
- * what is read by turns finds room beside each other.
+ * The cache keeps as many frames unpacked as 32 MiB hold. A frame may be in any way of its set,
+ * so that two frames of one set that are read by turns do not replace each other.
  */
 #define CACHE_SETS	64
 #define CACHE_WAYS	4
 
 /*
- * What a reader may spend on an image: its size some times over. Regions may share memory, and
- * a forged list of them could have us read the same bytes for ever. Each access costs something,
- * too, and a frame costs all that it unpacks to.
+ * A limit for the work on an image: some times its size. A forged list of regions could make the
+ * reader read the same bytes for ever. Each access counts as some bytes, and unpacking a frame
+ * counts as all bytes of the frame.
  */
 #define WORK_FACTOR	8
 #define WORK_BASE	(512ULL << 20)
 #define WORK_OF_ACCESS	64
 
-/* The frames that are unpacked in the places of the cache, and when they were read last. */
+/* The unpacked frames, and when each was read last. */
 struct image_cache {
 	uint64_t now;
 	struct cached {
@@ -43,12 +43,12 @@ struct image_cache {
 	} set[CACHE_SETS][CACHE_WAYS];
 };
 
-/* A file, or memory if there is none. Changes stay in memory. */
+/* Map the file @fd, or anonymous memory if @fd is negative. Nothing is written to the file. */
 static unsigned char *map(uint64_t size, int fd)
 {
 	int flags = MAP_PRIVATE | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
 
-	/* So that a distance in it is no negative one. */
+	/* A larger distance between two pointers would be negative. */
 	if (size > PTRDIFF_MAX) {
 		errno = EFBIG;
 		return MAP_FAILED;
@@ -56,7 +56,7 @@ static unsigned char *map(uint64_t size, int fd)
 	return mmap(NULL, size, PROT_READ | (fd < 0 ? PROT_WRITE : 0), flags, fd, 0);
 }
 
-/* Memory for @size bytes of @path, which image_keep() may keep. */
+/* Get @size bytes of memory for what is in @path. image_keep() can take it over. */
 unsigned char *map_memory(const char *path, uint64_t size)
 {
 	unsigned char *data = map(size, -1);
@@ -66,7 +66,7 @@ unsigned char *map_memory(const char *path, uint64_t size)
 	return data;
 }
 
-/* Read @size bytes, which is all, of an open file. */
+/* Read all @size bytes of an open file. */
 static void read_all(const char *path, int fd, unsigned char *data, uint64_t size)
 {
 	uint64_t done = 0;
@@ -82,13 +82,13 @@ static void read_all(const char *path, int fd, unsigned char *data, uint64_t siz
 		    (unsigned long long)size);
 }
 
-/* Open a file, and tell its size. */
+/* Open a file and get its size. */
 static int open_file(const char *path, uint64_t *size)
 {
 	struct stat st;
 	int fd;
 
-	/* Whoever made a folder of files must not have us wait on a pipe. */
+	/* O_NONBLOCK, because opening a pipe would wait for a writer. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st))
 		die("%s: %s", path, strerror(errno));
@@ -100,14 +100,14 @@ static int open_file(const char *path, uint64_t *size)
 	return fd;
 }
 
-/* Map a file; its size. */
+/* Map a file at *@data. Returns its size. */
 size_t map_file(const char *path, unsigned char **data)
 {
 	uint64_t size;
 	int fd = open_file(path, &size);
 
 	*data = map(size, fd);
-	/* Files of pstore can't be mapped. */
+	/* Files of pstore can't be mapped, only read. */
 	if (*data == MAP_FAILED) {
 		/* A dump of all memory may be larger than that of this machine. */
 		if (size > IMAGE_MAX)
@@ -129,7 +129,7 @@ void read_file(const char *path, unsigned char *data, uint64_t size)
 	close(fd);
 }
 
-/* Have @data, which map_file() mapped, stay as long as @image, whose extents are in it. */
+/* Keep @data, which is from map_file() or map_memory(), until @image is closed. */
 void image_keep(struct image *image, unsigned char *data, size_t size)
 {
 	image->files = xrealloc(image->files, image->nr_files + 1, sizeof(*image->files));
@@ -137,8 +137,9 @@ void image_keep(struct image *image, unsigned char *data, size_t size)
 }
 
 /*
- * Add the bytes from @start on, which are at @data: @size of them, or a frame of @packed bytes
- * that unpacks to @size. The caller adds them in their order.
+ * Add @size bytes of the image, which begin at @start in it. @data is these bytes, or, if
+ * @packed is not 0, a zstd frame of @packed bytes that unpacks to them. The caller adds
+ * extents in the order of @start.
  */
 void image_add(struct image *image, uint64_t start, uint64_t size, const unsigned char *data,
 	       size_t packed)
@@ -187,7 +188,7 @@ void image_close(struct image *image)
 	free(image->extents);
 }
 
-/* Index of the first extent that ends after @offset. */
+/* The index of the first extent that ends after @offset. */
 static size_t find_extent(const struct image *image, uint64_t offset)
 {
 	size_t low = 0, high = image->nr_extents;
@@ -203,7 +204,7 @@ static size_t find_extent(const struct image *image, uint64_t offset)
 	return low;
 }
 
-/* How many of the @size bytes from @offset on are there, counted from the first. */
+/* How many of the @size bytes from @offset on are in the dump, up to the first that is not. */
 uint64_t image_have(const struct image *image, uint64_t offset, uint64_t size)
 {
 	uint64_t end = offset;
@@ -216,7 +217,7 @@ uint64_t image_have(const struct image *image, uint64_t offset, uint64_t size)
 	return end - offset < size ? end - offset : size;
 }
 
-/* How many bytes before @offset are there. */
+/* How many bytes before @offset are in the dump. */
 static uint64_t count_before(const struct image *image, uint64_t offset)
 {
 	size_t i = find_extent(image, offset);
@@ -228,7 +229,7 @@ static uint64_t count_before(const struct image *image, uint64_t offset)
 	return extent->before + (offset > extent->start ? offset - extent->start : 0);
 }
 
-/* How many of the @size bytes from @offset on are there in all. */
+/* How many of the @size bytes from @offset on are in the dump, with gaps or without. */
 uint64_t image_count(const struct image *image, uint64_t offset, uint64_t size)
 {
 	uint64_t end = size < UINT64_MAX - offset ? offset + size : UINT64_MAX;
@@ -236,7 +237,7 @@ uint64_t image_count(const struct image *image, uint64_t offset, uint64_t size)
 	return count_before(image, end) - count_before(image, offset);
 }
 
-/* How many bytes of the image are there. */
+/* How many bytes of the image are in the dump. */
 uint64_t image_total(const struct image *image)
 {
 	const struct extent *last;
@@ -247,13 +248,13 @@ uint64_t image_total(const struct image *image)
 	return last->before + (last->end - last->start);
 }
 
-/* Whether so much of the image was read that there can be no sense in it. */
+/* Whether reading the image has taken more work than any honest dump needs. */
 bool image_overworked(const struct image *image)
 {
 	return image->work > WORK_BASE + WORK_FACTOR * image_total(image);
 }
 
-/* What a frame unpacks to; image_add() was told only of those that are good. */
+/* Unpack the frame of @extent. Damaged frames have no extent, see take_frames(). */
 static const unsigned char *unpack(struct image *image, const struct extent *extent)
 {
 	size_t size = extent->end - extent->start;
@@ -281,8 +282,8 @@ static const unsigned char *unpack(struct image *image, const struct extent *ext
 }
 
 /*
- * Read a part of the image. Returns how many bytes of it are there, counted from the first; only
- * those are put into @buf. If it is overworked, none are.
+ * Read a part of the image, up to the first byte that is not in the dump. Returns the number of
+ * bytes before that; only those are put into @buf. There are none if image_overworked().
  */
 uint64_t image_read(struct image *image, uint64_t offset, void *buf, uint64_t size)
 {

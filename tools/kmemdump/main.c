@@ -44,7 +44,7 @@ struct dump {
 	uint32_t left_out;
 };
 
-/* Find out about an opened core all that can be told of it; why there are no regions, or NULL. */
+/* Load all that an opened core says. Returns why there are no regions, or NULL. */
 static const char *examine(struct dump *dump)
 {
 	const char *why;
@@ -93,7 +93,7 @@ static bool all_good(const struct dump *dump)
 	       (dump->image.state == RECORD_COMPLETE || dump->image.state == RECORD_ELF);
 }
 
-/* All we know, for programs. Numbers above 2^53 are strings, addresses among them. */
+/* Print all that is known, for programs. Numbers that may be above 2^53 are strings. */
 static void print_json(const struct dump *dump)
 {
 	printf("{\n  \"record\": \"%s\",\n  \"good\": %s,\n", record_states[dump->image.state],
@@ -122,8 +122,8 @@ static void print_json(const struct dump *dump)
 		       region_checksum_name(r->verdict));
 		printf("      \"virtual\": \"0x%016llx\", \"physical\": \"0x%016llx\", ",
 		       (unsigned long long)r->vaddr, (unsigned long long)r->paddr);
-		printf("\"size\": %llu, \"have\": %llu, \"segments\": %u, \"percpu_size\": %llu }",
-		       (unsigned long long)r->size, (unsigned long long)r->have, r->nr_segments,
+		printf("\"size\": %llu, \"have\": %llu, \"pieces\": %u, \"percpu_size\": %llu }",
+		       (unsigned long long)r->size, (unsigned long long)r->have, r->nr_pieces,
 		       (unsigned long long)r->percpu_size);
 	}
 	printf("\n  ]\n}\n");
@@ -141,16 +141,16 @@ static int list(const char *path, bool json)
 		close_dump(&dump);
 		return status;
 	}
-	printf("%-10s %-7s %-8s %-8s %-18s %-18s %12s %4s %-16s %s\n", "ID", "CLASS", "STATE",
-	       "CHECKSUM", "VIRTUAL", "PHYSICAL", "SIZE", "SEGS", "OWNER", "NAME");
+	printf("%-10s %-7s %-8s %-8s %-18s %-18s %12s %6s %-16s %s\n", "ID", "CLASS", "STATE",
+	       "CHECKSUM", "VIRTUAL", "PHYSICAL", "SIZE", "PIECES", "OWNER", "NAME");
 	for (size_t i = 0; i < dump.nr_regions; i++) {
 		const struct region *r = &dump.regions[i];
 
-		printf("%-10u %-7s %-8s %-8s 0x%016llx 0x%016llx %12llu %4u %-16s %s%s\n", r->id,
+		printf("%-10u %-7s %-8s %-8s 0x%016llx 0x%016llx %12llu %6u %-16s %s%s\n", r->id,
 		       region_class_name(r->class), region_state_name(r->state),
 		       region_checksum_name(r->verdict),
 		       (unsigned long long)r->vaddr, (unsigned long long)r->paddr,
-		       (unsigned long long)r->size, r->nr_segments, r->owner, r->name,
+		       (unsigned long long)r->size, r->nr_pieces, r->owner, r->name,
 		       r->percpu_size ? "@CPU" : "");
 	}
 	close_dump(&dump);
@@ -169,8 +169,8 @@ static const struct region *find_region(const struct dump *dump, const char *nam
 }
 
 /*
- * Find the region @name, or that part of a per-CPU one which "name@cpu" asks
- * for. It has bytes from *@start to *@end then.
+ * Find the region @name. If there is none, and @name ends in "@" and a number, find the part of
+ * that CPU in a per-CPU region. Its bytes in the region are those from *@start to *@end.
  */
 static const struct region *find_part(const struct dump *dump, const char *name,
 				      uint64_t *start, uint64_t *end)
@@ -197,13 +197,13 @@ static const struct region *find_part(const struct dump *dump, const char *name,
 	return region;
 }
 
-/* What show does with the bytes of a region, as they come. */
+/* What show has seen of a region so far. */
 struct printer {
 	char format;
-	bool is_text;		/* all of it, up to the zeros at its end */
+	bool is_text;		/* all bytes are text, up to the zeros at the end */
 	uint64_t pos;
-	uint64_t text_end;	/* where those begin */
-	unsigned char line[16];	/* of a hex dump, as far as it is there */
+	uint64_t text_end;	/* where the zeros at the end begin */
+	unsigned char line[16];	/* bytes for the next line of a hex dump */
 };
 
 static void look_at(const unsigned char *data, size_t size, void *with)
@@ -214,7 +214,7 @@ static void look_at(const unsigned char *data, size_t size, void *with)
 		printer->pos++;
 		if (!data[i])
 			continue;
-		/* No zeros in between. */
+		/* A zero in the middle is no text. */
 		if (printer->text_end != printer->pos - 1 ||
 		    ((data[i] < ' ' || data[i] > '~') && data[i] != '\n' && data[i] != '\t'))
 			printer->is_text = false;
@@ -233,7 +233,7 @@ static void print_line(uint64_t at, const unsigned char *data, size_t n)
 	printf("|\n");
 }
 
-static void print_piece(const unsigned char *data, size_t size, void *with)
+static void print_bytes(const unsigned char *data, size_t size, void *with)
 {
 	struct printer *printer = with;
 	uint64_t left = printer->text_end > printer->pos ? printer->text_end - printer->pos : 0;
@@ -261,7 +261,7 @@ static void print_region(const struct dump *dump, const struct region *region, u
 			printer.format = 'x';
 		printer.pos = 0;
 	}
-	region_read(&dump->core, region, start, end, print_piece, &printer);
+	region_read(&dump->core, region, start, end, print_bytes, &printer);
 	if (printer.format == 'x' && printer.pos % 16)
 		print_line(printer.pos / 16 * 16, printer.line, printer.pos % 16);
 	if (printer.format == 't')
@@ -290,7 +290,7 @@ static int show(const char *path, const char *name, char format)
 	if (!have)
 		die("%s: has nothing of region %s: it is %s", path, name,
 		    region_state_name(region->state));
-	/* One CPU's part may be whole though another's is cut. */
+	/* In a region that is cut, the part of one CPU may be whole. */
 	if (region->state != REGION_OK && !(region->state == REGION_CUT && have == end - start)) {
 		warn("region %s is %s", name, region_state_name(region->state));
 		status = EXIT_DAMAGED;
@@ -309,17 +309,20 @@ static int show_log(const char *path)
 
 	image_open(&dump.image, path);
 	core_open(&dump.core, &dump.image);
-	/* The list of regions may be damaged, and may not have it. */
+	/*
+	 * Look for the log by the program headers first. The list of regions may be damaged, or
+	 * may be without the log.
+	 */
 	core_copy_by_headers(&by_headers, &dump.core);
 	no_log = print_log(&by_headers, &status);
 	free(by_headers.loads);
 	why = examine(&dump);
-	/* But a dump of all memory may have no virtual addresses in its headers. */
+	/* The program headers of a dump of all memory may have no virtual addresses. */
 	if (no_log && !why)
 		no_log = print_log(&dump.core, &status);
 	if (no_log)
 		die("%s: %s", path, no_log);
-	/* The log tells by itself what is missing of it, but not what was changed. */
+	/* print_log() has noticed what is missing of the log, but not what is changed. */
 	if (why) {
 		warn("%s: %s", path, why);
 		status = EXIT_DAMAGED;

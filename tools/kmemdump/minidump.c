@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * From the regions that Qualcomm's boot firmware saved, each on its own, to the
- * bytes of a core image.
+ * Make a core image of the pieces of memory that Qualcomm's boot firmware saved, each on its own.
  *
- * One of them, KELF, is the start of the ELF core. Its section headers tell where
- * in the core each of the others belongs; those of drivers that make none can be
- * told by their physical addresses alone.
+ * One of them, KELF, is the start of the ELF core. Its section headers say by name where in the
+ * core each of the others belongs. The KELF of some drivers has no section headers; then the
+ * program headers say it by physical address.
  */
 #include <dirent.h>
 #include <elf.h>
@@ -21,10 +20,10 @@
 
 #include "reader.h"
 
-/* A place in the core image that one of the pieces fills. */
+/* A range of the core image that one of the pieces fills. */
 struct slot {
 	char name[KMEMDUMP_NAME_LEN];
-	bool nameless;		/* @name tells its address */
+	bool nameless;		/* @name is made of the physical address */
 	uint64_t offset;
 	uint64_t size;
 	struct piece *piece;	/* NULL if it is missing */
@@ -35,7 +34,7 @@ struct slots {
 	size_t nr;
 };
 
-/* Tell of something that is missing or damaged; the counts are bounded, so of each. */
+/* Print what is missing or damaged. As the number of pieces is bounded, so are the messages. */
 void minidump_complain(struct minidump *md, const char *fmt, ...)
 {
 	char text[300];
@@ -68,8 +67,8 @@ static bool is_kelf(const struct piece *piece)
 }
 
 /*
- * Firmware may have changed the case of a name or put a number behind it, so any
- * name that starts with KELF will do, but the nearest is it.
+ * Find the piece KELF. Firmware may have changed the case of a name or put a number after it,
+ * so any name that starts with KELF will do, but a better match goes first.
  */
 static struct piece *find_kelf(struct minidump *md)
 {
@@ -100,7 +99,7 @@ static struct piece *find_kelf(struct minidump *md)
 	return found;
 }
 
-/* Hostile offsets need not be aligned, so no header is used in place. */
+/* Headers are copied before use, because forged offsets need not be aligned. */
 static Elf64_Ehdr get_ehdr(const unsigned char *data)
 {
 	Elf64_Ehdr ehdr;
@@ -118,7 +117,7 @@ static Elf64_Phdr get_phdr(const unsigned char *data, unsigned int i)
 	return phdr;
 }
 
-/* What stands at @offset of @piece, which is there, and how much of it in one piece. */
+/* The bytes at @offset of @piece, which has to have them; *@size is how many are contiguous. */
 static const unsigned char *piece_at(const struct minidump *md, const struct piece *piece,
 				     uint64_t offset, uint64_t *size)
 {
@@ -128,7 +127,7 @@ static const unsigned char *piece_at(const struct minidump *md, const struct pie
 	return piece->data + offset;
 }
 
-/* Make a copy of KELF, which is to be changed and may be in several files of RAM. */
+/* Make a copy of KELF: shorten_loads() changes it, and it may be in several files of RAM. */
 static unsigned char *copy_kelf(const struct minidump *md, struct piece *kelf)
 {
 	unsigned char *copy;
@@ -148,7 +147,7 @@ static unsigned char *copy_kelf(const struct minidump *md, struct piece *kelf)
 	return copy;
 }
 
-/* Whether KELF has all that its header claims to be in it. */
+/* Check that KELF is the start of an ELF core and has all the program headers that it claims. */
 static void check_kelf(const struct minidump *md, const struct piece *kelf)
 {
 	uint64_t phoff, phnum;
@@ -186,7 +185,7 @@ static struct slot *add_slot(const struct minidump *md, struct slots *slots, con
 	return slot;
 }
 
-/* The section headers of KELF, as far as they stand for pieces of their own. */
+/* Make a slot of each section header of KELF, except for what is inside of KELF. */
 static void slots_by_section(struct minidump *md, const struct piece *kelf,
 			     struct slots *slots)
 {
@@ -220,7 +219,7 @@ static void slots_by_section(struct minidump *md, const struct piece *kelf,
 		if (le32toh(shdr.sh_type) == SHT_NULL || le32toh(shdr.sh_type) == SHT_NOBITS ||
 		    !size)
 			continue;
-		/* That may be KELF itself. */
+		/* A section at offset 0 may be KELF itself. */
 		if (!offset && size != kelf->size)
 			minidump_complain(md, "KELF has %llu bytes, not the %llu it claims",
 					  (unsigned long long)kelf->size, (unsigned long long)size);
@@ -247,7 +246,10 @@ static struct piece *find_unused(struct minidump *md, const uint64_t *paddr)
 	return NULL;
 }
 
-/* As other tools have it: the first region that no program header has ends the notes. */
+/*
+ * Make a slot of each program header of KELF. As in other tools, the first region that no program
+ * header has is taken for the rest of the notes, and goes after KELF.
+ */
 static void slots_by_address(struct minidump *md, const struct piece *kelf, struct slots *slots)
 {
 	Elf64_Ehdr ehdr = get_ehdr(kelf->data);
@@ -274,7 +276,7 @@ static void slots_by_address(struct minidump *md, const struct piece *kelf, stru
 		add_slot(md, slots, notes->name, kelf->size, notes->size)->piece = notes;
 }
 
-/* Find the piece of each slot: firmware may have changed the case of names. */
+/* Find the piece of each slot by its name, of which firmware may have changed the case. */
 static void match_names(struct minidump *md, struct slots *slots)
 {
 	static int (* const same[])(const char *a, const char *b) = { strcmp, strcasecmp };
@@ -302,7 +304,7 @@ static int cmp_slot(const void *a, const void *b)
 	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-/* Sort the slots; the size of the image that they make with KELF. */
+/* Sort the slots and check them. Returns the size of the image that they and KELF make. */
 static uint64_t lay_out(struct minidump *md, const struct piece *kelf, struct slots *slots)
 {
 	const char *last = kelf->name;
@@ -329,7 +331,7 @@ static uint64_t lay_out(struct minidump *md, const struct piece *kelf, struct sl
 	return end;
 }
 
-/* Have @size bytes of @piece, which are there, from @offset on in the image. */
+/* Add the first @size bytes of @piece to the image at @offset. They have to be in the dump. */
 static void fill(struct minidump *md, struct image *image, const struct piece *piece,
 		 uint64_t offset, uint64_t size)
 {
@@ -364,9 +366,9 @@ static void fill_slot(struct minidump *md, struct image *image, const struct slo
 }
 
 /*
- * Have no program header claim what is missing: debuggers would take the zeros
- * there for memory. They take all but the first for memory, whatever its type, so
- * one that has nothing left must not have a size.
+ * Shorten the program headers to what is in the dump: debuggers would take the zeros that are
+ * there instead for memory. They ignore the type of all headers after the first one, so one
+ * that has nothing left gets size 0 as well as PT_NULL.
  */
 static void shorten_loads(struct minidump *md, const struct image *image, unsigned char *kelf)
 {
@@ -396,7 +398,7 @@ static void shorten_loads(struct minidump *md, const struct image *image, unsign
 				  nr_outside);
 }
 
-/* What has no place in the core is told if, by its name, it should have one. */
+/* Report the pieces that have no place in the core, though their names say they belong to it. */
 static void tell_unused(struct minidump *md)
 {
 	for (size_t i = 0; i < md->nr; i++) {
@@ -415,8 +417,8 @@ static void tell_unused(struct minidump *md)
 }
 
 /*
- * Make the core image of @md, whose list of pieces this frees. @image keeps the files that they
- * are in.
+ * Make the core image of @md, and free its list of pieces. The caller has given the files that
+ * they are in to @image.
  */
 void minidump_join(struct minidump *md, struct image *image)
 {
@@ -456,7 +458,7 @@ bool minidump_is_folder(const char *path)
 	return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
-/* The region that the file @name holds: what stands between "md_" and ".BIN". */
+/* Get the name of the region from the name of its file, where it is between "md_" and ".BIN". */
 static bool region_of_file(const char *name, char *region, size_t size)
 {
 	size_t len = strlen(name);
@@ -479,7 +481,7 @@ static void add_file(struct minidump *md, struct image *image, const char *file,
 
 	if (snprintf(path, sizeof(path), "%s/%s", md->path, file) >= (int)sizeof(path))
 		die("%s: its name is too long", md->path);
-	/* To be told by what it should hold. */
+	/* Of an empty file, fill_slot() says how much is missing. */
 	if (!stat(path, &st) && S_ISREG(st.st_mode) && !st.st_size)
 		return;
 	piece->size = map_file(path, &data);
@@ -488,7 +490,7 @@ static void add_file(struct minidump *md, struct image *image, const char *file,
 	piece->data = data;
 }
 
-/* Open a minidump that is a folder of files, as tools fetch them from firmware. */
+/* Open a minidump that is a folder of files, as programs fetch them from firmware. */
 void minidump_open_folder(struct image *image, const char *path)
 {
 	struct minidump md = { .path = path, .prefix = "md_", .suffix = ".BIN" };

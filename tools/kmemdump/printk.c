@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The kernel log, out of the printk ring buffer. Symbols, sizes and offsets
- * come from VMCOREINFO, so no vmlinux is needed.
+ * Print the kernel log from the printk ring buffer. Symbols, sizes and offsets come from
+ * VMCOREINFO, so no vmlinux is needed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -53,16 +53,16 @@ struct log {
 	unsigned int text_bits;
 	uint64_t head_id;
 	uint64_t tail_id;
-	uint64_t text_left;	/* no more can have been in the ring */
-	uint64_t descs;		/* addresses in the crashed machine */
+	uint64_t text_left;	/* bytes of text that the ring may still have, to bound the work */
+	uint64_t descs;		/* virtual addresses in the crashed machine */
 	uint64_t infos;
 	uint64_t text;
 };
 
-/* Where the text of an empty line stands. */
+/* The position of the text of a record that is an empty line. */
 #define LPOS_EMPTY_LINE	3
 
-/* The states of a record that has been written, in the top bits of state_var. */
+/* The top bits of state_var: the states of a record that has been written. */
 enum { DESC_COMMITTED = 1, DESC_FINALIZED = 2 };
 
 static uint64_t get_long(const struct log *log, const unsigned char *p)
@@ -95,7 +95,7 @@ static bool get_u32_at(const struct log *log, uint64_t vaddr, unsigned int *valu
 	return true;
 }
 
-/* Returns why there is no log, in words that go on where the name of the dump ends, or NULL. */
+/* Find the log. Returns why there is none, which is printed after the name of the dump, or NULL. */
 static const char *open_log(struct log *log, const struct core *core)
 {
 	uint64_t ring, descs, text, lpos;
@@ -144,7 +144,7 @@ static const char *open_log(struct log *log, const struct core *core)
 
 static void print_record(uint64_t ts_nsec, const char *text, size_t len)
 {
-	/* Each line of a record gets its time, as dmesg does it. */
+	/* Put the time of the record before each of its lines, as dmesg does. */
 	do {
 		const char *eol = memchr(text, '\n', len);
 		size_t line = eol ? (size_t)(eol - text) : len;
@@ -159,10 +159,10 @@ static void print_record(uint64_t ts_nsec, const char *text, size_t len)
 }
 
 /*
- * Get the text of the block [@begin, @next) of the text ring into @buf. Those
- * are logical positions: they count on beyond the end of the ring. A block that
- * would cross the end stands at the start of the ring instead. Returns its
- * length, or -1 if the block is not there or not sound.
+ * Get @max bytes of text from the block [@begin, @next) of the text ring into @buf. These are
+ * logical positions, which do not start again at the end of the ring. A block that would cross
+ * the end is at the start of the ring instead. Returns @max, or -1 if the block is damaged or
+ * not in the dump.
  */
 static long get_text(struct log *log, uint64_t id, uint64_t begin, uint64_t next,
 		     char *buf, size_t max)
@@ -182,7 +182,7 @@ static long get_text(struct log *log, uint64_t id, uint64_t begin, uint64_t next
 	if (to < from || to - from < long_size)
 		return -1;
 
-	/* A block starts with the id of its record. */
+	/* A block starts with the id of the record that it belongs to. */
 	if (!get_long_at(log, log->text + from, &block_id) || block_id != id)
 		return -1;
 	from += long_size;
@@ -193,8 +193,8 @@ static long get_text(struct log *log, uint64_t id, uint64_t begin, uint64_t next
 }
 
 /*
- * Print the record @id; false if (part of) it is not in the dump, or not sound.
- * The newest may be just being written, the oldest just being dropped.
+ * Print the record @id. Returns false if it is damaged, or not all of it is in the dump. It is no
+ * error if the kernel was still writing the newest record or dropping the oldest one.
  */
 static bool print_id(struct log *log, uint64_t id, bool newest)
 {
@@ -218,7 +218,7 @@ static bool print_id(struct log *log, uint64_t id, bool newest)
 	begin = get_long(log, desc + log->key[TEXT_LPOS] + log->key[LPOS_BEGIN]);
 	next = get_long(log, desc + log->key[TEXT_LPOS] + log->key[LPOS_NEXT]);
 	len = core_u16(log->core, info + log->key[TEXT_LEN]);
-	/* An odd position means that there is no text: none was written, or it was lost. */
+	/* An odd position means that the record has no text, or has lost it. */
 	if (begin & 1)
 		len = begin == LPOS_EMPTY_LINE && next == LPOS_EMPTY_LINE ? 0 : -1;
 	else
@@ -230,8 +230,8 @@ static bool print_id(struct log *log, uint64_t id, bool newest)
 }
 
 /*
- * Print the kernel log. Returns why there is nothing of it, or NULL; then *@status is an exit
- * code.
+ * Print the kernel log. Returns NULL and an exit code in *@status, or why there is nothing of the
+ * log.
  */
 const char *print_log(const struct core *core, int *status)
 {
@@ -251,7 +251,7 @@ const char *print_log(const struct core *core, int *status)
 		nr++;
 		if (!print_id(&log, id, complete))
 			lost++;
-		/* Each of the rest would be lost, too. */
+		/* Nothing more can be read, so all other records would count as lost. */
 		if (image_overworked(core->image))
 			break;
 		id = (id + 1) & mask;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A minidump as Qualcomm's boot firmware writes it to the partition "rawdump". */
+/* Make a core image of the minidump in a partition "rawdump" of Qualcomm's boot firmware. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 #define SIGNATURE	"Raw_Dmp!"
 
-/* Where things stand in the header, and in a section header; all little-endian. */
+/* Offsets in the header and in a section header, where all numbers are little-endian. */
 enum {
 	HEADER_VALID = 12, HEADER_DUMP_SIZE = 36, HEADER_COUNT = 52, HEADER_SIZE = 56,
 	SECTION_VALID = 0, SECTION_OFFSET = 12, SECTION_LENGTH = 20, SECTION_PADDR = 28,
@@ -32,7 +32,7 @@ bool rawdump_is(const char *path)
 	return is;
 }
 
-/* Section names are those of the files that other ways hand out; the end may be missing. */
+/* The name of a section is that of the file in a folder of a minidump, with ".BIN" or without. */
 static void cut_suffix(char *name)
 {
 	size_t len = strlen(name);
@@ -41,7 +41,7 @@ static void cut_suffix(char *name)
 		name[len - 4] = '\0';
 }
 
-/* Take a section that holds a region of the minidump. */
+/* Make a piece of a section, if it is a region of the minidump. */
 static void add_section(struct minidump *md, const unsigned char *data, size_t size,
 			const unsigned char *header, uint64_t headers_end)
 {
@@ -83,7 +83,7 @@ static int cmp_data(const void *a, const void *b)
 	return (*x)->data < (*y)->data ? -1 : (*x)->data > (*y)->data;
 }
 
-/* Two sections that share bytes: one of them does not hold what it claims. */
+/* Report sections that share bytes, as one of them must be wrong. */
 static void tell_overlaps(struct minidump *md)
 {
 	const struct piece **sorted = xmalloc(md->nr * sizeof(*sorted)), *last = NULL;

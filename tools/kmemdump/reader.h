@@ -2,8 +2,11 @@
 /*
  * The reader of kmemdump records: what its files share.
  *
- * Everything in a dump is hostile until it was checked: sizes and offsets are
- * bounded before they are used, and text is escaped before it is printed.
+ * Everything in a dump may be forged. Sizes and offsets are checked before they are used, and
+ * text is escaped before it is printed.
+ *
+ * A region consists of pieces, each of which is contiguous in physical memory. In a minidump,
+ * struct piece is what boot firmware has saved of one such piece.
  */
 #ifndef KMEMDUMP_READER_H
 #define KMEMDUMP_READER_H
@@ -19,7 +22,7 @@
 #define __noreturn	__attribute__((__noreturn__))
 #define __printf(a, b)	__attribute__((__format__(printf, a, b)))
 
-/* Exit codes: the answer is whole; it is not; there is none. */
+/* Exit codes: the answer is whole, a part of it is missing or damaged, there is none. */
 enum { EXIT_GOOD = 0, EXIT_DAMAGED = 1, EXIT_FAILED = 2 };
 
 /* util.c */
@@ -38,13 +41,13 @@ void progress(const char *what, uint64_t done, uint64_t total);
 
 /* image.c: the bytes of a core image */
 
-/* No core image is larger; keeps a forged one from taking the host down. */
+/* The largest core image. Without a limit, a forged one could use up the host. */
 #define IMAGE_MAX	(4ULL << 30)
 
-/* Headers and notes of one of that size, with the most regions that there can be. */
+/* Enough for the headers and notes of an image of that size that has as many regions as can be. */
 #define HEAD_MAX	(24 << 20)
 
-/* A stretch of the image that is there. */
+/* A range of the image that the dump has. */
 struct extent {
 	uint64_t start;
 	uint64_t end;
@@ -69,15 +72,15 @@ struct image {
 	struct mapped {
 		unsigned char *data;
 		size_t size;
-	} *files;			/* what the extents are in */
+	} *files;			/* the files that the extents are in */
 	size_t nr_files;
-	unsigned char *made;		/* memory with extents in it that are in no file, or NULL */
+	unsigned char *made;		/* memory of extents that are in no file, or NULL */
 	struct image_cache *cache;
-	uint64_t work;			/* what reading it has cost so far */
-	bool told;			/* that this is too much */
+	uint64_t work;			/* see image_overworked() */
+	bool told;			/* the user has a message about too much work */
 	enum record_state state;
 	uint64_t time;			/* of the crash, 0 if unknown */
-	unsigned int nr_damaged;	/* frames and stretches that were no good */
+	unsigned int nr_damaged;	/* frames and ranges that are damaged */
 };
 
 void image_open(struct image *image, const char *path);
@@ -102,24 +105,24 @@ struct ram;
 
 /* minidump.c: from the files of a Qualcomm minidump to the bytes of a core image */
 
-/* No boot firmware takes more regions; keeps a forged count from keeping us busy. */
+/* Boot firmware takes fewer regions than this. A forged count would take too long. */
 #define PIECES_MAX	4096
 
-/* A region as boot firmware would have copied it to a file of its own. */
+/* What boot firmware has saved of one piece of memory, as a file of its own or in a larger file. */
 struct piece {
 	char name[KMEMDUMP_NAME_LEN];
 	const unsigned char *data;
 	uint64_t size;
-	uint64_t have;		/* bytes of it that are there, from the first on */
-	uint64_t paddr;		/* if the minidump has addresses */
+	uint64_t have;		/* bytes that are in the dump, from the first on */
+	uint64_t paddr;		/* only if the minidump has addresses */
 	bool used;
 };
 
 struct minidump {
 	const char *path;
-	const char *prefix, *suffix;	/* what its kind puts around a name */
+	const char *prefix, *suffix;	/* for messages: what is around the name of a piece */
 	bool has_addresses;
-	const struct ram *ram;	/* that the pieces are in, or NULL */
+	const struct ram *ram;	/* the RAM that the pieces are in, or NULL */
 	struct piece *pieces;
 	size_t nr;
 	unsigned int nr_damaged;
@@ -131,23 +134,23 @@ void __printf(2, 3) minidump_complain(struct minidump *md, const char *fmt, ...)
 struct piece *minidump_add(struct minidump *md, const char *name);
 void minidump_join(struct minidump *md, struct image *image);
 
-/* rawdump.c: the same from a partition that boot firmware wrote it to */
+/* rawdump.c: the same from the partition that boot firmware wrote the minidump to */
 bool rawdump_is(const char *path);
 void rawdump_open(struct image *image, const char *path);
 
-/* smem.c: the same from RAM, by the table in Qualcomm's shared memory */
+/* smem.c: the same from RAM; a table in Qualcomm's shared memory says where the pieces are */
 const unsigned char *ram_at(const struct ram *ram, uint64_t paddr, uint64_t *size);
 void smem_open(struct image *image, char **ram, size_t nr_ram, uint64_t smem,
 	       unsigned int subsystem);
 
-/* core.c: the ELF core in it */
+/* core.c: the ELF core that is in the core image */
 
 struct load {
 	uint64_t vaddr;
 	uint64_t paddr;
 	uint64_t size;
 	uint64_t offset;
-	uint64_t before;	/* bytes that are there of the loads before this one */
+	uint64_t before;	/* bytes of the loads before this one that are in the dump */
 };
 
 struct note {
@@ -157,16 +160,16 @@ struct note {
 
 struct core {
 	struct image *image;
-	unsigned char *head;	/* the start of it, up to the end of the notes */
+	unsigned char *head;	/* the start of the image, up to the end of the notes */
 	size_t head_size;
 	Elf *elf;
-	bool swap;		/* its byte order is not ours */
+	bool swap;		/* its byte order is not that of this machine */
 	struct load *loads;	/* sorted by vaddr */
 	size_t nr_loads;
 	struct note vmcoreinfo;
 	struct note regions;
-	void *index;		/* where that comes from if it is not in the file */
-	bool cut;		/* its headers claim more than there is */
+	void *made_note;	/* memory of @regions if the dump itself has no such note */
+	bool cut;		/* its headers claim more than the image has */
 };
 
 void core_open(struct core *core, struct image *image);
@@ -180,29 +183,29 @@ uint16_t core_u16(const struct core *core, const void *p);
 uint32_t core_u32(const struct core *core, const void *p);
 uint64_t core_u64(const struct core *core, const void *p);
 const struct load *load_find(const struct load *loads, size_t nr, uint64_t vaddr);
-const struct load *load_behind(const struct load *loads, size_t nr, uint64_t vaddr);
+const struct load *load_after(const struct load *loads, size_t nr, uint64_t vaddr);
 size_t loads_flatten(struct load *loads, size_t nr);
 bool core_vmcoreinfo(const struct core *core, const char *key, int base, uint64_t *value);
 
-/* index.c: a dump of all memory has the list of the kernel itself */
-const char *index_load(struct core *core);
+/* full.c: the kernel's own list of regions, in a dump of all memory */
+const char *full_load(struct core *core);
 
 /* regions.c */
 
 enum region_state {
 	REGION_OK,
 	REGION_BAD,		/* the kernel could not read it */
-	REGION_GONE,		/* was freed or unmapped before the crash */
-	REGION_CUT,		/* the dump ends inside of it, or lost a part */
-	REGION_MISSING,		/* the dump has nothing of it */
-	REGION_CORRUPT,		/* the checksum does not match */
+	REGION_GONE,		/* it was freed or unmapped before the crash */
+	REGION_CUT,		/* a part of it is not in the dump */
+	REGION_MISSING,		/* nothing of it is in the dump */
+	REGION_CORRUPT,		/* its checksum does not match */
 };
 
 enum region_checksum {
-	CHECKSUM_NONE,		/* none was taken, or not all of it is there */
+	CHECKSUM_NONE,		/* it has none, or a part of the region is not in the dump */
 	CHECKSUM_GOOD,
 	CHECKSUM_WRONG,
-	CHECKSUM_SKIPPED,	/* it would take too long: regions share more than they can */
+	CHECKSUM_SKIPPED,	/* it takes too long, because regions share too much memory */
 };
 
 struct region {
@@ -213,13 +216,13 @@ struct region {
 	uint64_t size;
 	uint64_t vaddr;
 	uint64_t paddr;
-	uint32_t first_segment;
-	uint32_t nr_segments;
-	uint64_t percpu_size;	/* what each CPU has of it; 0: not per-CPU */
+	uint32_t first_piece;
+	uint32_t nr_pieces;
+	uint64_t percpu_size;	/* bytes of each CPU's part, 0 if it is not per-CPU */
 	uint64_t checksum;
-	uint64_t have;		/* bytes of it that are in the dump */
+	uint64_t have;		/* bytes that are in the dump */
 	enum region_state state;
-	bool is_volatile;	/* has no checksum */
+	bool is_volatile;	/* it has no checksum, because it may change while it is saved */
 	enum region_checksum verdict;
 };
 

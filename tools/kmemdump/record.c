@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Records: what the panic-time writer made, as a file or cut into several.
+ * Read a record, which the kernel wrote at panic, from one file or from several.
  *
- * The frames of a record say where each piece belongs, so a damaged piece
- * costs only itself: look for the next good frame and go on from there.
+ * A skippable frame before each data frame says where in the image the data belongs. So after
+ * a damaged place, this file looks for the next good frame and goes on from there.
  */
 #include <endian.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 
 #include "reader.h"
 
-/* Bounds for what a record claims: all of an image in pages, and frames that are no good. */
+/* Bounds for the data frames of a record, and for the bytes of damaged ones that are unpacked. */
 #define FRAMES_MAX	(IMAGE_MAX / 4096)
 #define WASTE_MAX	(64 << 20)
 
@@ -27,11 +27,11 @@ struct frame {
 	uint64_t offset;
 	uint64_t length;
 	uint64_t time;
-	const unsigned char *next;	/* what follows it in the file */
+	const unsigned char *next;	/* what comes after it in the file */
 };
 
 struct frames {
-	struct frame *frame;		/* those of data */
+	struct frame *frame;		/* the data frames */
 	size_t nr;
 	size_t max;
 	bool has_header;
@@ -53,7 +53,7 @@ static bool parse_frame(const unsigned char *p, size_t left, struct frame *frame
 	    memcmp(raw.magic, KMEMDUMP_MAGIC, sizeof(raw.magic)) ||
 	    le64toh(raw.checksum) != XXH64(p, offsetof(struct kmemdump_frame, checksum), 0))
 		return false;
-	/* Of another version may also be what an older kernel left behind a torn end. */
+	/* After a torn end, there may still be frames of an older kernel with another version. */
 	if (le16toh(raw.version) != KMEMDUMP_VERSION || !raw.record_id)
 		return false;
 
@@ -69,7 +69,7 @@ static bool parse_frame(const unsigned char *p, size_t left, struct frame *frame
 	return true;
 }
 
-/* Count a place that is no good, and tell the first few. */
+/* Count a damaged place. Only the first few get a message each. */
 static void __printf(2, 3) damage(unsigned int *count, const char *fmt, ...)
 {
 	char text[200];
@@ -93,8 +93,8 @@ static void add_frame(struct frames *frames, const struct frame *frame)
 }
 
 /*
- * Collect the frames of the record that starts in @data. Behind its COMMIT, or
- * behind the torn end of it, may stand what an older record left.
+ * Collect the frames of the record that starts in @data. After its COMMIT, or after its torn
+ * end, there may be frames of an older record, which have another record id.
  */
 static void scan(struct frames *frames, const unsigned char *data, size_t size)
 {
@@ -137,7 +137,7 @@ static void scan(struct frames *frames, const unsigned char *data, size_t size)
 			return;
 		}
 		if (frame.type == KMEMDUMP_FRAME_DATA) {
-			/* @time is the size of the zstd frame; a tail may be cut off. */
+			/* @time is the size of the zstd frame, of which the end may be cut off. */
 			if (frame.time > (uint64_t)(end - p)) {
 				damage(&frames->nr_damaged, "the file ends inside a frame");
 				return;
@@ -168,9 +168,9 @@ static bool fits(const struct image *image, const struct frame *frame)
 }
 
 /*
- * Have the good ones of the data frames be the image. Each is unpacked to know that, and none is
- * that claims what a good one has; so this takes no longer than the image is large, if those are
- * bounded that are no good.
+ * Make the image of those data frames that are good. To find out, each is unpacked, except one
+ * that claims the same bytes as a good one before it. So good frames together unpack to the size
+ * of the image at most; damaged ones have a limit of their own.
  */
 static void take_frames(struct image *image, struct frames *frames)
 {
@@ -211,7 +211,7 @@ static void take_frames(struct image *image, struct frames *frames)
 	free(piece);
 }
 
-/* Whether the record holds what its COMMIT says, and that fits its HEADER. */
+/* Whether the record has what its COMMIT says, and the COMMIT agrees with the HEADER. */
 static bool commit_holds(const struct image *image, const struct frame *commit)
 {
 	return commit->length == image->size && commit->offset == image_total(image) &&
@@ -232,7 +232,7 @@ static bool has_frame(const unsigned char *data, size_t size)
 	return false;
 }
 
-/* Open the record in @data, which stays as long as @image. */
+/* Open the record in @data, which the caller keeps as long as @image. */
 void record_open(struct image *image, const unsigned char *data, size_t size)
 {
 	struct frames frames = { 0 };
@@ -272,17 +272,17 @@ void record_open(struct image *image, const unsigned char *data, size_t size)
 	free(frames.frame);
 }
 
-/* A part of a record, and where the frames in it belong. */
+/* A file with a part of a record, and where in the record the part belongs. */
 struct part {
 	const char *path;
 	unsigned char *data;
 	size_t size;
-	size_t index;		/* among those given */
+	size_t index;		/* in the order in which the user named the files */
 	unsigned int rank;	/* 0: has the header, 1: neither, 2: has the commit */
-	uint64_t offset;	/* of its first data frame */
+	uint64_t offset;	/* of the first data frame in it */
 };
 
-/* A part that lies within one frame can't be placed: it follows @last. */
+/* Find out where a part belongs. If no frame begins in it, it goes after @last. */
 static void rank_part(struct part *part, const struct part *last)
 {
 	const unsigned char *p = part->data, *end = part->data + part->size;
@@ -325,9 +325,9 @@ static int cmp_part(const void *a, const void *b)
 }
 
 /*
- * Open a record that is in @nr files, in any order. What they hold tells where
- * they belong, so they may have been cut anywhere, also inside of a frame. Only
- * one without the start of a frame has to follow the one that it continues.
+ * Open a record that is in @nr files, in any order. The frames in a file say where it belongs,
+ * even if it was cut inside of a frame. But a file in which no frame begins has to come right
+ * after the file that it continues.
  */
 void record_assemble(struct image *image, char **paths, size_t nr)
 {
@@ -341,7 +341,7 @@ void record_assemble(struct image *image, char **paths, size_t nr)
 		size += parts[i].size;
 		parts[i].index = i;
 		rank_part(&parts[i], i ? &parts[i - 1] : NULL);
-		/* It goes elsewhere, and twice may be too much. */
+		/* It is read once more below; memory may not have room for both copies. */
 		munmap(parts[i].data, parts[i].size);
 	}
 	qsort(parts, nr, sizeof(*parts), cmp_part);

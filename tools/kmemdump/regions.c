@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The regions that the KMEMDUMP note lists, and how much of each is there. */
+/* The regions that the KMEMDUMP note lists, and how much of each is in the dump. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,14 +7,14 @@
 
 #include "reader.h"
 
-/* The tables of the note, checked to lie within it. */
+/* The tables of the KMEMDUMP note. find_tables() has checked that they lie inside of it. */
 struct tables {
 	const unsigned char *regions;
 	size_t region_size;
 	size_t nr_regions;
-	const unsigned char *segments;
-	size_t segment_size;
-	size_t nr_segments;
+	const unsigned char *pieces;
+	size_t piece_size;
+	size_t nr_pieces;
 	const unsigned char *cpus;
 	size_t cpu_size;
 	size_t nr_cpus;
@@ -22,7 +22,10 @@ struct tables {
 	uint64_t time;
 };
 
-/* Whether a table of @nr entries of @size bytes fits what is left; *@end is behind it. */
+/*
+ * Take a table of @nr entries of @size bytes at @start. Returns whether the *@left bytes of the
+ * note have room for it; *@end is where it ends.
+ */
 static bool take_table(uint64_t *left, const unsigned char *start, size_t size, size_t nr,
 		       const unsigned char **end)
 {
@@ -51,37 +54,37 @@ static bool find_tables(const struct core *core, struct tables *t)
 	header_size = core_u32(core, &head.header_size);
 	t->region_size = core_u32(core, &head.region_size);
 	t->nr_regions = core_u32(core, &head.nr_regions);
-	t->segment_size = core_u32(core, &head.segment_size);
-	t->nr_segments = core_u32(core, &head.nr_segments);
+	t->piece_size = core_u32(core, &head.piece_size);
+	t->nr_pieces = core_u32(core, &head.nr_pieces);
 	t->cpu_size = core_u32(core, &head.cpu_size);
 	t->nr_cpus = core_u32(core, &head.nr_cpus);
 	t->left_out = core_u32(core, &head.nr_left_out);
-	/* Older kernels do not tell. */
+	/* The note of an older kernel has no time. */
 	t->time = 0;
 	if (header_size >= sizeof(head) && header_size <= note->size)
 		t->time = core_u64(core, note->desc + needed);
 	if (header_size < needed || header_size > note->size ||
 	    t->region_size < sizeof(struct kmemdump_note_region) ||
-	    t->segment_size < sizeof(struct kmemdump_note_segment) ||
+	    t->piece_size < sizeof(struct kmemdump_note_piece) ||
 	    t->cpu_size < sizeof(struct kmemdump_note_cpu))
 		return false;
 	left = note->size - header_size;
 	t->regions = note->desc + header_size;
-	return take_table(&left, t->regions, t->region_size, t->nr_regions, &t->segments) &&
-	       take_table(&left, t->segments, t->segment_size, t->nr_segments, &t->cpus) &&
+	return take_table(&left, t->regions, t->region_size, t->nr_regions, &t->pieces) &&
+	       take_table(&left, t->pieces, t->piece_size, t->nr_pieces, &t->cpus) &&
 	       take_table(&left, t->cpus, t->cpu_size, t->nr_cpus, &end);
 }
 
-static struct kmemdump_note_segment get_segment(const struct core *core, const struct tables *t,
-						size_t index)
+static struct kmemdump_note_piece get_piece(const struct core *core, const struct tables *t,
+					    size_t index)
 {
-	const unsigned char *p = t->segments + index * t->segment_size;
+	const unsigned char *p = t->pieces + index * t->piece_size;
 
-	return (struct kmemdump_note_segment) {
-		.vaddr = core_u64(core, p + offsetof(struct kmemdump_note_segment, vaddr)),
-		.paddr = core_u64(core, p + offsetof(struct kmemdump_note_segment, paddr)),
-		.size = core_u64(core, p + offsetof(struct kmemdump_note_segment, size)),
-		.cpu = core_u32(core, p + offsetof(struct kmemdump_note_segment, cpu)),
+	return (struct kmemdump_note_piece) {
+		.vaddr = core_u64(core, p + offsetof(struct kmemdump_note_piece, vaddr)),
+		.paddr = core_u64(core, p + offsetof(struct kmemdump_note_piece, paddr)),
+		.size = core_u64(core, p + offsetof(struct kmemdump_note_piece, size)),
+		.cpu = core_u32(core, p + offsetof(struct kmemdump_note_piece, cpu)),
 	};
 }
 
@@ -89,7 +92,7 @@ static bool parse_region(const struct core *core, const struct tables *t, size_t
 			 struct region *region)
 {
 	struct kmemdump_note_region raw;
-	struct kmemdump_note_segment seg;
+	struct kmemdump_note_piece piece;
 	uint64_t sum = 0;
 
 	memcpy(&raw, t->regions + index * t->region_size, sizeof(raw));
@@ -97,8 +100,8 @@ static bool parse_region(const struct core *core, const struct tables *t, size_t
 		.id		= core_u32(core, &raw.id),
 		.class		= core_u32(core, &raw.class),
 		.size		= core_u64(core, &raw.size),
-		.first_segment	= core_u32(core, &raw.first_segment),
-		.nr_segments	= core_u32(core, &raw.nr_segments),
+		.first_piece	= core_u32(core, &raw.first_piece),
+		.nr_pieces	= core_u32(core, &raw.nr_pieces),
 		.percpu_size	= core_u32(core, &raw.percpu_size),
 		.checksum	= core_u64(core, &raw.checksum),
 		.is_volatile	= core_u32(core, &raw.flags) & KMEMDUMP_REGION_VOLATILE,
@@ -116,47 +119,50 @@ static bool parse_region(const struct core *core, const struct tables *t, size_t
 		region->state = REGION_BAD;
 	}
 
-	if (!region->nr_segments || region->first_segment > t->nr_segments ||
-	    region->nr_segments > t->nr_segments - region->first_segment)
+	if (!region->nr_pieces || region->first_piece > t->nr_pieces ||
+	    region->nr_pieces > t->nr_pieces - region->first_piece)
 		return false;
-	for (uint32_t i = 0; i < region->nr_segments; i++) {
-		seg = get_segment(core, t, region->first_segment + i);
-		if (!seg.size || seg.size > UINT64_MAX - sum)
+	for (uint32_t i = 0; i < region->nr_pieces; i++) {
+		piece = get_piece(core, t, region->first_piece + i);
+		if (!piece.size || piece.size > UINT64_MAX - sum)
 			return false;
-		sum += seg.size;
+		sum += piece.size;
 	}
-	seg = get_segment(core, t, region->first_segment);
-	region->vaddr = seg.vaddr;
-	region->paddr = seg.paddr;
+	piece = get_piece(core, t, region->first_piece);
+	region->vaddr = piece.vaddr;
+	region->paddr = piece.paddr;
 	return sum == region->size && (!region->percpu_size || !(sum % region->percpu_size));
 }
 
-/* Whether the memory of @region, all of which is in the dump, is as it was at the crash. */
+/*
+ * Compare the memory of @region with its checksum, which the kernel took at the crash. All of the
+ * memory has to be in the dump.
+ */
 static enum region_checksum verify(const struct core *core, const struct tables *t,
 				   const struct region *region)
 {
 	XXH64_state_t *hash = XXH64_createState();
-	unsigned char piece[16384];
+	unsigned char buf[16384];
 	enum region_checksum verdict;
 
 	if (!hash)
 		die("out of memory");
 	XXH64_reset(hash, 0);
-	for (uint32_t i = 0; i < region->nr_segments; i++) {
-		struct kmemdump_note_segment seg = get_segment(core, t, region->first_segment + i);
+	for (uint32_t i = 0; i < region->nr_pieces; i++) {
+		struct kmemdump_note_piece piece = get_piece(core, t, region->first_piece + i);
 		uint64_t n;
 
-		for (uint64_t pos = 0; pos < seg.size; pos += n) {
-			uint64_t left = seg.size - pos;
+		for (uint64_t pos = 0; pos < piece.size; pos += n) {
+			uint64_t left = piece.size - pos;
 
 			n = image_overworked(core->image) ? 0 :
-			    core_read(core, seg.vaddr + pos, piece,
-				      left < sizeof(piece) ? left : sizeof(piece));
+			    core_read(core, piece.vaddr + pos, buf,
+				      left < sizeof(buf) ? left : sizeof(buf));
 			if (!n) {
 				XXH64_freeState(hash);
 				return CHECKSUM_SKIPPED;
 			}
-			XXH64_update(hash, piece, n);
+			XXH64_update(hash, buf, n);
 		}
 	}
 	verdict = XXH64_digest(hash) == region->checksum ? CHECKSUM_GOOD : CHECKSUM_WRONG;
@@ -169,10 +175,10 @@ static void examine_region(const struct core *core, const struct tables *t,
 {
 	if (region->state == REGION_GONE)
 		return;
-	for (uint32_t i = 0; i < region->nr_segments; i++) {
-		struct kmemdump_note_segment seg = get_segment(core, t, region->first_segment + i);
+	for (uint32_t i = 0; i < region->nr_pieces; i++) {
+		struct kmemdump_note_piece piece = get_piece(core, t, region->first_piece + i);
 
-		region->have += core_count(core, seg.vaddr, seg.size);
+		region->have += core_count(core, piece.vaddr, piece.size);
 	}
 	if (!region->have)
 		region->state = REGION_MISSING;
@@ -184,7 +190,7 @@ static void examine_region(const struct core *core, const struct tables *t,
 		region->state = REGION_CORRUPT;
 }
 
-/* Why there is no list of regions; in words that go on where the name of the dump ends. */
+/* Format why there is no list of regions. The caller prints it after the name of the dump. */
 static __printf(1, 2) const char *because(const char *fmt, ...)
 {
 	static char why[200];
@@ -200,7 +206,7 @@ static __printf(1, 2) const char *because(const char *fmt, ...)
 const char *regions_load(struct core *core, struct region **regions, size_t *nr)
 {
 	const char *why = core_find_regions(core);
-	uint64_t segments = 0;
+	uint64_t pieces = 0;
 	struct tables t;
 
 	*regions = NULL;
@@ -214,10 +220,10 @@ const char *regions_load(struct core *core, struct region **regions, size_t *nr)
 	for (size_t i = 0; i < t.nr_regions; i++) {
 		struct region *region = &(*regions)[i];
 
-		segments += core_u32(core, t.regions + i * t.region_size +
-				     offsetof(struct kmemdump_note_region, nr_segments));
-		/* Each segment has one region. */
-		if (segments > t.nr_segments || !parse_region(core, &t, i, region))
+		pieces += core_u32(core, t.regions + i * t.region_size +
+				   offsetof(struct kmemdump_note_region, nr_pieces));
+		/* A piece belongs to one region, so together they have no more than there are. */
+		if (pieces > t.nr_pieces || !parse_region(core, &t, i, region))
 			return because("entry %zu of its list of regions is damaged", i);
 	}
 	for (size_t i = 0; i < t.nr_regions; i++) {
@@ -228,7 +234,7 @@ const char *regions_load(struct core *core, struct region **regions, size_t *nr)
 	return NULL;
 }
 
-/* When the machine crashed, in seconds since 1970; 0 if the dump does not tell. */
+/* When the machine crashed, in seconds since 1970, or 0 if the dump does not say so. */
 uint64_t crash_time(const struct core *core)
 {
 	struct tables t;
@@ -239,7 +245,7 @@ uint64_t crash_time(const struct core *core)
 	return core_vmcoreinfo(core, "CRASHTIME", 10, &time) ? time : 0;
 }
 
-/* Load the list of CPUs; its length. */
+/* Load the list of CPUs, which the caller frees. Returns the number of them. */
 size_t cpus_load(const struct core *core, struct cpu **cpus, uint32_t *left_out)
 {
 	struct tables t;
@@ -263,41 +269,41 @@ size_t cpus_load(const struct core *core, struct cpu **cpus, uint32_t *left_out)
 }
 
 /*
- * Hand the bytes of @region from @start to @end to @use, in pieces, up to the first that is not
- * in the dump. Returns how many that were.
+ * Call @use for the bytes of @region from @start to @end, some at a time. End at the first byte
+ * that is not in the dump. Returns the number of bytes before that.
  */
 uint64_t region_read(const struct core *core, const struct region *region, uint64_t start,
 		     uint64_t end, region_use_t *use, void *with)
 {
-	unsigned char piece[16384];
+	unsigned char buf[16384];
 	uint64_t sum = 0, done = 0;
 	struct tables t;
 
 	if (!find_tables(core, &t))
 		return 0;
-	for (uint32_t i = 0; i < region->nr_segments && start + done < end; i++) {
-		struct kmemdump_note_segment seg = get_segment(core, &t, region->first_segment + i);
+	for (uint32_t i = 0; i < region->nr_pieces && start + done < end; i++) {
+		struct kmemdump_note_piece piece = get_piece(core, &t, region->first_piece + i);
 
-		while (start + done < end && start + done < sum + seg.size) {
-			uint64_t pos = start + done - sum, left = seg.size - pos, n;
+		while (start + done < end && start + done < sum + piece.size) {
+			uint64_t pos = start + done - sum, left = piece.size - pos, n;
 
 			left = left < end - start - done ? left : end - start - done;
-			n = core_read(core, seg.vaddr + pos, piece,
-				      left < sizeof(piece) ? left : sizeof(piece));
+			n = core_read(core, piece.vaddr + pos, buf,
+				      left < sizeof(buf) ? left : sizeof(buf));
 			if (!n)
 				return done;
 			if (image_overworked(core->image))
 				die("%s: what it says of region %s can't be", core->image->path,
 				    region->name);
-			use(piece, n, with);
+			use(buf, n, with);
 			done += n;
 		}
-		sum += seg.size;
+		sum += piece.size;
 	}
 	return done;
 }
 
-/* Where what @cpu has of a per-CPU region starts in it. */
+/* Find where the part of @cpu starts in a per-CPU region; false if there is no such part. */
 bool region_find_cpu(const struct core *core, const struct region *region, uint32_t cpu,
 		     uint64_t *offset)
 {
@@ -306,14 +312,14 @@ bool region_find_cpu(const struct core *core, const struct region *region, uint3
 
 	if (!region->percpu_size || !find_tables(core, &t))
 		return false;
-	for (uint32_t i = 0; i < region->nr_segments; i++) {
-		struct kmemdump_note_segment seg = get_segment(core, &t, region->first_segment + i);
+	for (uint32_t i = 0; i < region->nr_pieces; i++) {
+		struct kmemdump_note_piece piece = get_piece(core, &t, region->first_piece + i);
 
-		if (seg.cpu == cpu) {
+		if (piece.cpu == cpu) {
 			*offset = sum;
 			return region->percpu_size <= region->size - sum;
 		}
-		sum += seg.size;
+		sum += piece.size;
 	}
 	return false;
 }

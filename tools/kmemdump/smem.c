@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A minidump that no firmware has saved: RAM, and in it Qualcomm's shared memory
- * (SMEM), one item of which is the table that says where the regions are.
+ * Make a core image of files of RAM, for a minidump that no firmware has saved. The RAM has
+ * Qualcomm's shared memory (SMEM), in which an item is the table that says where the regions are.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,10 +10,10 @@
 #include "reader.h"
 
 #define SMEM_PAGE	4096
-/* Its size is told by where its last page is; boards have 2 MiB. */
+/* The last page of SMEM is searched for up to this size. Boards have 2 MiB. */
 #define SMEM_MAX	(16 << 20)
 
-/* Where things stand in SMEM; all little-endian. */
+/* Offsets in SMEM, where all numbers are little-endian. */
 enum {
 	/* the header: the version that the boot firmware has given it */
 	SMEM_VERSION = 0x5c, SMEM_INITIALIZED = 0xc0,
@@ -40,7 +40,7 @@ enum {
 #define TAG_VALID	TAG('V', 'A', 'L', 'I')
 #define TAG_ENABLED	TAG('E', 'N', 'B', 'L')
 
-/* A piece of RAM, from a file. */
+/* A range of RAM that is in a file. */
 struct bank {
 	unsigned char *data;
 	uint64_t size;
@@ -56,12 +56,12 @@ struct ram {
 struct partition {
 	const unsigned char *data;
 	uint32_t size;
-	uint32_t uncached;	/* where those that are not cached end */
-	uint32_t cached;	/* where those that are cached start */
+	uint32_t uncached;	/* where the items that are not cached end */
+	uint32_t cached;	/* where the items that are cached start */
 	uint32_t cacheline;
 };
 
-/* What stands at @paddr, and how much of it in one piece. */
+/* The bytes at @paddr, or NULL if no file has them; *@size is how many are contiguous. */
 const unsigned char *ram_at(const struct ram *ram, uint64_t paddr, uint64_t *size)
 {
 	size_t low = 0, high = ram->nr;
@@ -85,7 +85,7 @@ const unsigned char *ram_at(const struct ram *ram, uint64_t paddr, uint64_t *siz
 	return bank->data + (paddr - bank->paddr);
 }
 
-/* How much of the @size bytes at @paddr there is; it may go on in the next file. */
+/* How many of the @size bytes at @paddr the files have, up to the first that none has. */
 static uint64_t ram_have(const struct ram *ram, uint64_t paddr, uint64_t size)
 {
 	uint64_t done = 0, n;
@@ -95,7 +95,7 @@ static uint64_t ram_have(const struct ram *ram, uint64_t paddr, uint64_t size)
 	return done;
 }
 
-/* Copy RAM; how much of it there is. */
+/* Copy RAM up to the first byte that no file has. Returns the number of bytes before that. */
 static uint64_t ram_read(const struct ram *ram, uint64_t paddr, void *buf, uint64_t size)
 {
 	uint64_t done = 0;
@@ -120,7 +120,7 @@ static int cmp_bank(const void *a, const void *b)
 	return x->paddr < y->paddr ? -1 : x->paddr > y->paddr;
 }
 
-/* Open the files of RAM, each of which is FILE@ADDRESS; @image keeps them. */
+/* Open the files of RAM, each given as FILE@ADDRESS, and give them to @image. */
 static void ram_open(struct ram *ram, struct image *image, char **args, size_t nr)
 {
 	*ram = (struct ram) { .bank = xmalloc(nr * sizeof(*ram->bank)), .nr = nr };
@@ -143,7 +143,7 @@ static void ram_open(struct ram *ram, struct image *image, char **args, size_t n
 			    (unsigned long long)ram->bank[i].paddr);
 }
 
-/* The size of SMEM, whose last page has the partition table. */
+/* Find the size of SMEM by its last page, which has the partition table. */
 static size_t smem_size(const struct ram *ram, uint64_t paddr)
 {
 	unsigned char page[SMEM_PAGE];
@@ -200,7 +200,7 @@ static struct partition find_partition(const unsigned char *smem, size_t size)
 	die("SMEM has no global partition");
 }
 
-/* Bytes of an item without those that pad it; what can't be ends the search. */
+/* The size of an item without its padding. The program ends if the item is damaged. */
 static size_t item_size(const struct partition *p, size_t head, size_t room)
 {
 	const unsigned char *item = p->data + head;
@@ -212,9 +212,9 @@ static size_t item_size(const struct partition *p, size_t head, size_t room)
 }
 
 /*
- * Find the item of the minidump. Items that are not cached come first, with the
- * head of each before its data; cached ones start at the end of the partition,
- * each with its head behind its data.
+ * Find the item of the minidump. Items that are not cached begin at the start of the partition;
+ * the head of each is before its data. Cached items begin at the end of the partition and go
+ * backwards; the head of each is after its data.
  */
 static const unsigned char *find_item(const struct partition *p, size_t *size)
 {
@@ -241,7 +241,7 @@ static const unsigned char *find_item(const struct partition *p, size_t *size)
 	die("SMEM has no item %u: the firmware makes no minidumps", MINIDUMP_ITEM);
 }
 
-/* Find the table of regions; how many it claims. */
+/* Find the table of regions. Returns how many it claims to have. */
 static uint32_t find_table(struct minidump *md, const struct ram *ram, uint64_t paddr,
 			   unsigned int subsystem, uint64_t *base)
 {

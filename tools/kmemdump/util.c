@@ -12,7 +12,7 @@
 
 #include "reader.h"
 
-/* What is in a message may be the name of a file that someone else has chosen. */
+/* Print a message, escaped: it may have the name of a file that somebody else has chosen. */
 static void message(const char *fmt, va_list args)
 {
 	char text[PATH_MAX + 256];
@@ -43,7 +43,7 @@ void warn(const char *fmt, ...)
 	va_end(args);
 }
 
-/* On a host of 32 bits, a size in a dump may be more than there are addresses. */
+/* On a 32-bit host, a size in a dump may be larger than the address space. */
 static size_t memory_size(uint64_t nr, size_t size)
 {
 	if (nr > SIZE_MAX / size)
@@ -97,7 +97,7 @@ uint64_t le64_at(const void *p)
 	return le64toh(v);
 }
 
-/* A whole number in decimal, or with 0x in hexadecimal, and nothing behind it. */
+/* Parse a whole number, decimal or with 0x hexadecimal; false if there is anything after it. */
 bool parse_number(const char *text, uint64_t *number)
 {
 	char *rest;
@@ -110,8 +110,8 @@ bool parse_number(const char *text, uint64_t *number)
 }
 
 /*
- * Take a name of at most @size - 1 bytes. The kernel makes printable ones only;
- * what is not is the work of someone else.
+ * Copy a name of at most @size - 1 bytes. The kernel allows printable ASCII only. Other bytes
+ * come from damage or forgery, and become question marks.
  */
 void copy_name(char *to, const char *from, size_t size)
 {
@@ -150,16 +150,16 @@ void put_json(const char *text)
 	putchar('"');
 }
 
-/* On long work, show people how far it is; once a second, and not in a log file. */
+/* During long work, show how far it is: once a second, and only on a terminal. */
 void progress(const char *what, uint64_t done, uint64_t total)
 {
 	static time_t shown;
-	static bool begun;	/* a line, that is */
+	static bool begun;	/* a line of progress that has no end yet */
 	time_t now = time(NULL);
 
 	if (!shown)
 		shown = now;
-	/* Work that took no time needs no last word. */
+	/* Work that took less than a second needs no message. */
 	if (!isatty(STDERR_FILENO) || (now == shown && !(begun && done == total)))
 		return;
 	shown = now;

@@ -22,7 +22,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
-#include <asm/kmemdump.h>
+#include <asm/kmemdump_fadump.h>
 
 #include "fadump.h"
 
@@ -46,13 +46,13 @@ static u64 copies_room(void)
 
 static int want_entry(struct fadump_copies *copies, const struct kmemdump_entry *entry)
 {
-	const struct kmemdump_segment *segs;
+	const struct kmemdump_piece *pieces;
 	unsigned int i, nr;
 
-	segs = kmemdump_entry_segments(entry, &nr);
+	pieces = kmemdump_entry_pieces(entry, &nr);
 	for (i = 0; i < nr; i++) {
-		u64 start = segs[i].phys_addr;
-		u64 end = min_t(u64, start + segs[i].size, fadump.head->low_top);
+		u64 start = pieces[i].phys_addr;
+		u64 end = min_t(u64, start + pieces[i].size, fadump.head->low_top);
 
 		if (start < end && fadump_copies_add(copies, start, end, copies_room()))
 			return -ENOSPC;
@@ -172,16 +172,20 @@ static int fadump_add(struct kmemdump_backend *be, const struct kmemdump_entry *
 static void fadump_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 static int fadump_update(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 
-static const struct kmemdump_backend_ops fadump_ops = {
+static const struct kmemdump_table_ops table_ops = {
 	.add	= fadump_add,
 	.remove	= fadump_remove,
 	.update	= fadump_update,
-	.image	= fadump_image,
+};
+
+static const struct kmemdump_image_ops image_ops = {
+	.build	= fadump_image,
 };
 
 static struct kmemdump_backend backend = {
 	.name	= "fadump",
-	.ops	= &fadump_ops,
+	.table	= &table_ops,
+	.image	= &image_ops,
 };
 
 static void refresh(struct work_struct *work)
@@ -222,7 +226,8 @@ static int fadump_add(struct kmemdump_backend *be, const struct kmemdump_entry *
 		ret = want_all(&copies) ?: want_entry(&copies, entry);
 	}
 	if (!ret)
-		ret = xa_err(xa_store(&entries, entry->id, (void *)entry, GFP_KERNEL));
+		ret = xa_err(xa_store(&entries, kmemdump_entry_id(entry), (void *)entry,
+				      GFP_KERNEL));
 	if (!ret)
 		wanted = copies;
 	mutex_unlock(&fadump.lock);
@@ -233,7 +238,7 @@ static int fadump_add(struct kmemdump_backend *be, const struct kmemdump_entry *
 
 static void fadump_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
 {
-	xa_erase(&entries, entry->id);
+	xa_erase(&entries, kmemdump_entry_id(entry));
 	something_changed();
 }
 
@@ -282,9 +287,9 @@ int fadump_attach(void)
 
 	/* The next kernel has to do with what is left. */
 	backend.max_bytes = memblock_phys_mem_size() / 2;
-	/* At worst each segment is a region, and its pages are two loads. */
+	/* At worst each piece is a region, and its pages are two loads. */
 	backend.max_slots = room / (sizeof(struct kmemdump_note_region) +
-				    sizeof(struct kmemdump_note_segment) +
+				    sizeof(struct kmemdump_note_piece) +
 				    2 * sizeof(struct fadump_load));
 	ret = kmemdump_register_backend(&backend);
 	if (!ret)

@@ -13,7 +13,7 @@
 #include <linux/swab.h>
 #include <linux/xxhash.h>
 
-#include <asm/kmemdump.h>
+#include <asm/kmemdump_fadump.h>
 
 #include "fadump.h"
 

@@ -21,7 +21,7 @@
 #include <linux/of_fdt.h>
 #include <linux/string.h>
 
-#include <asm/kmemdump.h>
+#include <asm/kmemdump_fadump.h>
 #include <asm/sections.h>
 
 #include "fadump.h"

@@ -228,37 +228,36 @@ static bool needs_copy(const struct writer *w, u64 paddr)
 	       !fadump_copies_cover(w->copies, paddr, paddr + PAGE_SIZE);
 }
 
-static void push_copy(struct writer *w, u64 vaddr, u64 paddr, u64 offset)
+static void push_copy(struct writer *w, u64 vaddr, u64 paddr)
 {
 	if (w->spare >= w->head->base + w->head->size) {
 		w->slot->nr_lost++;
 		return;
 	}
-	kmemdump_image_read(w->image, offset, __va(w->spare), PAGE_SIZE);
+	kmemdump_image_copy(w->image, vaddr, paddr, __va(w->spare), PAGE_SIZE);
 	push(w, vaddr, paddr, PAGE_SIZE, w->spare);
 	w->spare += PAGE_SIZE;
 }
 
-static void push_load(struct writer *w, const struct kmemdump_segment *load, u64 offset)
+static void push_load(struct writer *w, const struct kmemdump_load *load)
 {
 	u64 done, below = 0;
 
 	/* While the system runs, firmware is all there is to copy. */
 	if (kmemdump_image_live(w->image)) {
-		if (load->phys_addr < w->head->low_top)
-			below = min_t(u64, load->size, w->head->low_top - load->phys_addr);
+		if (load->paddr < w->head->low_top)
+			below = min_t(u64, load->size, w->head->low_top - load->paddr);
 		if (below)
-			push(w, load->virt_addr, load->phys_addr, below, 0);
+			push(w, load->vaddr, load->paddr, below, 0);
 		if (below < load->size)
-			push(w, load->virt_addr + below, load->phys_addr + below,
-			     load->size - below, 0);
+			push(w, load->vaddr + below, load->paddr + below, load->size - below, 0);
 		return;
 	}
 	for (done = 0; done < load->size; done += PAGE_SIZE) {
-		u64 vaddr = load->virt_addr + done, paddr = load->phys_addr + done;
+		u64 vaddr = load->vaddr + done, paddr = load->paddr + done;
 
 		if (needs_copy(w, paddr))
-			push_copy(w, vaddr, paddr, offset + done);
+			push_copy(w, vaddr, paddr);
 		else
 			push(w, vaddr, paddr, PAGE_SIZE, 0);
 	}
@@ -279,9 +278,11 @@ int fadump_table_write(const struct fadump_head *head, const struct kmemdump_ima
 		.spare = head->base + head->copies + copies->total,
 	};
 	unsigned int i, nr = kmemdump_image_nr_loads(image);
-	u64 notes, notes_size, room = head->slot_size - sizeof(*w.slot);
+	u64 room = head->slot_size - sizeof(*w.slot);
+	const void *notes;
+	size_t notes_size;
 
-	notes = kmemdump_image_notes(image, &notes_size);
+	notes = kmemdump_image_notes(image, &notes_size, NULL);
 	/* One that is empty ends them. */
 	if (notes_size + sizeof(struct elf64_note) > room)
 		return -ENOSPC;
@@ -293,12 +294,11 @@ int fadump_table_write(const struct fadump_head *head, const struct kmemdump_ima
 	};
 	w.max_loads = (room - w.slot->notes_size) / sizeof(struct fadump_load);
 	for (i = 0; i < nr; i++) {
-		struct kmemdump_segment load;
-		u64 offset = kmemdump_image_load(image, i, &load);
+		struct kmemdump_load load = kmemdump_image_load(image, i);
 
-		push_load(&w, &load, offset);
+		push_load(&w, &load);
 	}
-	kmemdump_image_read(image, notes, fadump_notes(w.slot), notes_size);
+	memcpy(fadump_notes(w.slot), notes, notes_size);
 	memset(fadump_notes(w.slot) + notes_size, 0, sizeof(struct elf64_note));
 	memcpy(w.slot->magic, FADUMP_MAGIC, sizeof(w.slot->magic));
 	fadump_slot_seal(w.slot);

@@ -22,7 +22,7 @@ DECLARE_EVENT_CLASS(kmemdump_region,
 	),
 
 	TP_fast_assign(
-		__entry->id = region->id;
+		__entry->id = kmemdump_entry_id(region);
 		__entry->size = kmemdump_entry_size(region);
 		__assign_str(name);
 		__assign_str(owner);
@@ -63,7 +63,7 @@ TRACE_EVENT(kmemdump_carried,
 	),
 
 	TP_fast_assign(
-		__entry->id = region->id;
+		__entry->id = kmemdump_entry_id(region);
 		__entry->error = error;
 		__assign_str(backend);
 		__assign_str(name);

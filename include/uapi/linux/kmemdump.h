@@ -5,7 +5,7 @@
  * A dump is an ELF core. It crosses the reset as a *record*: a stream that is
  * made of standard zstd frames only, so that "zstd -d" turns a whole record
  * into the ELF core. Between the data frames sit zstd skippable frames, which
- * decompressors pass over and which tell a kmemdump reader where each piece
+ * decompressors pass over and which tell a kmemdump reader where each data frame
  * belongs and whether the record was finished:
  *
  *	HEADER  (DATA zstd-frame)*  COMMIT
@@ -105,12 +105,11 @@ enum kmemdump_cpu_state {
  * @header_size:	bytes of this struct; the region table follows it
  * @region_size:	bytes of one entry of the region table
  * @nr_regions:		number of entries in the region table
- * @segment_size:	bytes of one entry of the segment table
- * @nr_segments:	number of entries in the segment table, which follows
- *			the region table
+ * @piece_size:		bytes of one entry of the piece table
+ * @nr_pieces:		number of entries in the piece table, which follows the region table
  * @cpu_size:		bytes of one entry of the CPU table
  * @nr_cpus:		number of entries in the CPU table, which follows the
- *			segment table; one for each NT_PRSTATUS note, in their order
+ *			piece table; one for each NT_PRSTATUS note, in their order
  * @nr_left_out:	pieces of memory that should be in the dump and are not,
  *			because the tables of the kernel had no room for them
  * @reserved:		0
@@ -121,8 +120,8 @@ struct kmemdump_note {
 	__u32	header_size;
 	__u32	region_size;
 	__u32	nr_regions;
-	__u32	segment_size;
-	__u32	nr_segments;
+	__u32	piece_size;
+	__u32	nr_pieces;
 	__u32	cpu_size;
 	__u32	nr_cpus;
 	__u32	nr_left_out;
@@ -137,12 +136,12 @@ struct kmemdump_note {
  * @id:			unique
  * @class:		enum kmemdump_class
  * @state:		enum kmemdump_state
- * @first_segment:	index into the segment table
- * @nr_segments:	number of segments, at least 1
+ * @first_piece:	index into the piece table
+ * @nr_pieces:		number of pieces, at least 1
  * @percpu_size:	bytes that each CPU has of it; 0 if it is not per-CPU
  * @flags:		%KMEMDUMP_REGION_VOLATILE
  * @reserved:		0
- * @size:		bytes, the sum over its segments
+ * @size:		bytes, the sum over its pieces
  * @checksum:		XXH64, seed 0, of its bytes at the time of the crash;
  *			only of a region in %KMEMDUMP_STATE_OK without
  *			%KMEMDUMP_REGION_VOLATILE. It is taken before
@@ -155,8 +154,8 @@ struct kmemdump_note_region {
 	__u32	id;
 	__u32	class;
 	__u32	state;
-	__u32	first_segment;
-	__u32	nr_segments;
+	__u32	first_piece;
+	__u32	nr_pieces;
 	__u32	percpu_size;
 	__u32	flags;
 	__u32	reserved;
@@ -165,7 +164,7 @@ struct kmemdump_note_region {
 };
 
 /**
- * struct kmemdump_note_segment - one physically contiguous piece of a region
+ * struct kmemdump_note_piece - a physically contiguous part of a region
  * @vaddr:	kernel virtual address
  * @paddr:	physical address
  * @size:	bytes
@@ -173,7 +172,7 @@ struct kmemdump_note_region {
  *		not per-CPU
  * @reserved:	0
  */
-struct kmemdump_note_segment {
+struct kmemdump_note_piece {
 	__u64	vaddr;
 	__u64	paddr;
 	__u64	size;
@@ -195,83 +194,41 @@ struct kmemdump_note_cpu {
 	__u32	reserved;
 };
 
-/* The line of VMCOREINFO with the physical address of the index, in hexadecimal. */
-#define KMEMDUMP_INDEX_KEY	"KMEMDUMP_INDEX"
-
-/**
- * struct kmemdump_index - how to find the regions in a dump of all memory
- * @magic:		%KMEMDUMP_MAGIC
- * @version:		%KMEMDUMP_VERSION
- * @size:		bytes of this struct
- * @linear_offset:	what to subtract from a virtual address of the linear map to
- *			get the physical one
- * @pointer_bits:	bits to set in each pointer before it is used
- * @regions:		physical address of the root of an xarray of entries
- * @far_pages:		physical address of the root of an xarray of values: the
- *			page frame for a page that is not in the linear map; its index
- *			is the virtual address shifted by @page_shift
- * @possible_cpus:	physical address of the mask of the CPUs that a per-CPU
- *			region has parts for, an array of longs
- * @cpu_bits:		bits of that mask
- * @flag_percpu:	bit in the flags of an entry that marks a per-CPU region
- * @long_size:		bytes of a pointer or long
- * @phys_size:		bytes of a physical address
- * @page_shift:		bits of an offset in a page
- * @node_bits:		bits of an index that a node of an xarray resolves
- * @node_shift:		offset in a node: bits that its children resolve (u8)
- * @node_slots:		offset in a node: array of pointers
- * @entry_id:		offset in an entry: id (int)
- * @entry_class:	offset in an entry: enum kmemdump_class (u8)
- * @entry_flags:	offset in an entry: flags (u8)
- * @entry_owner:	offset in an entry: pointer to its module, or 0
- * @entry_version:	offset in an entry: an int of which bit 0 tells which copy of
- *			the segments counts
- * @entry_nr:		offset in an entry: number of segments in each copy (two ints)
- * @entry_max:		offset in an entry: room for segments in a copy (int)
- * @entry_segments:	offset in an entry: two copies of the segments, each of as
- *			many as there is room for; then the name
- * @segment_size:	bytes of a segment
- * @segment_virt:	offset in a segment: virtual address (long)
- * @segment_phys:	offset in a segment: physical address
- * @segment_bytes:	offset in a segment: size (long)
- * @module_name:	offset in a module: name
- * @reserved:		0
+/*
+ * A dump of all memory, as kdump or FADump makes it, has no %KMEMDUMP_NT_REGIONS note. Its
+ * regions are in the list of entries that the kernel works with. These lines of VMCOREINFO
+ * say where that is, and how it is laid out:
  *
- * The slots of an xarray, and its root, are pointers to entries; or pointers to a
- * node if the lower two bits are 2 and the value is above 4096; or values, shifted
- * left by one, if bit 0 is set. All of it is in the byte order of the dump.
+ *	KMEMDUMP_ENTRIES	physical address, hexadecimal: the list_head of all entries
+ *	KMEMDUMP_LINEAR		hexadecimal: virtual less physical address in the linear map
+ *	KMEMDUMP_CPUS		physical address, hexadecimal: the mask of possible CPUs
+ *	NUMBER(kmemdump_cpus)	bits of that mask, which is an array of longs
+ *	OFFSET(kmemdump_entry.M)	for each M in the list below
+ *	OFFSET(kmemdump_piece.M)	for M of virt_addr (long), phys_addr, size (long) next to it
+ *	SIZE(kmemdump_piece)
+ *	PAGESIZE, OFFSET(list_head.next), OFFSET(list_head.prev)	lines of any kernel
+ *
+ * All entries are in the linear map. Each has, in the byte order of the dump:
+ *
+ *	list		list_head; only the head of the list may be outside of the linear map
+ *	id, class	int, u8: as in struct kmemdump_note_region
+ *	flags		u8; bit 0: the possible CPUs have equal parts of the region, in order
+ *	version		int; bit 0 says which of the two copies of the pieces counts
+ *	nr_pieces	two ints: how many pieces each copy has
+ *	max_pieces	int: how many there is room for in each copy
+ *	pieces		pointer to both copies, one after the other
+ *	pfns		pointer to longs, the frames of the pages that the pieces are in; or NULL
+ *			if those are in the linear map
+ *	names		two texts that end in NUL: the name of the region, that of its owner
+ *
+ * On arm64 the upper byte of a pointer may be a tag of KASAN, and stands for 0xff.
  */
-struct kmemdump_index {
-	__u8	magic[8];
-	__u32	version;
-	__u32	size;
-	__u64	linear_offset;
-	__u64	pointer_bits;
-	__u64	regions;
-	__u64	far_pages;
-	__u64	possible_cpus;
-	__u32	cpu_bits;
-	__u32	flag_percpu;
-	__u16	long_size;
-	__u16	phys_size;
-	__u16	page_shift;
-	__u16	node_bits;
-	__u16	node_shift;
-	__u16	node_slots;
-	__u16	entry_id;
-	__u16	entry_class;
-	__u16	entry_flags;
-	__u16	entry_owner;
-	__u16	entry_version;
-	__u16	entry_nr;
-	__u16	entry_max;
-	__u16	entry_segments;
-	__u16	segment_size;
-	__u16	segment_virt;
-	__u16	segment_phys;
-	__u16	segment_bytes;
-	__u16	module_name;
-	__u16	reserved;
-};
+#define KMEMDUMP_ENTRIES_KEY		"KMEMDUMP_ENTRIES"
+#define KMEMDUMP_LINEAR_KEY		"KMEMDUMP_LINEAR"
+#define KMEMDUMP_CPUS_KEY		"KMEMDUMP_CPUS"
+#define KMEMDUMP_NR_CPUS_KEY		"NUMBER(kmemdump_cpus)"
+#define KMEMDUMP_ENTRY_KEY(member)	"OFFSET(kmemdump_entry." #member ")"
+#define KMEMDUMP_PIECE_KEY(member)	"OFFSET(kmemdump_piece." #member ")"
+#define KMEMDUMP_PIECE_SIZE_KEY		"SIZE(kmemdump_piece)"
 
 #endif /* _UAPI_LINUX_KMEMDUMP_H */

@@ -2,13 +2,12 @@
 /*
  * Qualcomm minidump: edits of the table that firmware may read at any time.
  *
- * A crash can come between any two stores, and then firmware has to find the table
- * as it was or as it is to be. So the array of regions is there in several copies,
- * and each change fills one that firmware does not see. What remains is to switch
- * the address and the number of entries, which are two stores. In between, the
- * larger number goes with the one or the other array: therefore the entries of an
- * array behind its last region are marked invalid. Should firmware not look at that
- * mark, it finds the first region again there.
+ * A crash can come between any two stores, and then firmware has to find the table as it was or
+ * as it is to be. So there are several copies of the array of regions, and each change fills one
+ * that firmware does not see. Then two stores switch firmware over: the address and the number
+ * of entries. Between them, the larger number is in effect with either array. Therefore the
+ * entries of an array after its last region are marked invalid, and repeat the first region for
+ * firmware that does not look at the mark.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -23,7 +22,6 @@
 static_assert(sizeof(struct minidump_region) == 40);
 static_assert(sizeof(struct minidump_subsystem) == 32);
 static_assert(offsetof(struct minidump_toc, subsystems) == 16);
-static_assert(sizeof_field(struct kmemdump_slot, name) == MINIDUMP_NAME + 1);
 
 static void show_test(struct minidump_table *table)
 {
@@ -31,11 +29,11 @@ static void show_test(struct minidump_table *table)
 		table->stored(table);
 }
 
-/* All that firmware may see is stored here. One store each, in this order. */
+/* Everything that firmware sees is stored by put32() or put64(), one store at a time. */
 static void put32(struct minidump_table *table, __le32 *to, u32 value)
 {
 	WRITE_ONCE(*to, cpu_to_le32(value));
-	/* Firmware sees the stores in this order. */
+	/* Firmware, which takes over at a reset, has to see the stores in this order. */
 	wmb();
 	show_test(table);
 }
@@ -65,8 +63,8 @@ const char *minidump_check(const struct minidump_toc *toc, size_t size)
 	if (!get32(&toc->status))
 		return "the firmware has not set it up";
 	/*
-	 * Nobody is known to look at the revision, and some firmware may not set it.
-	 * What a later one means we do not know, and it is firmware that reads.
+	 * No firmware is known to look at the revision, and some may not set it. The layout of a
+	 * later revision is not known, so don't write that.
 	 */
 	if (get32(&toc->revision) > MINIDUMP_REVISION)
 		return "its revision is not known";
@@ -94,7 +92,7 @@ unsigned int minidump_count_others(const struct minidump_toc *toc, size_t size,
 	return sum;
 }
 
-/* The table is not to be looked at, and points nowhere. */
+/* Have firmware not look at the table, which then points nowhere. */
 void minidump_table_clear(struct minidump_table *table)
 {
 	struct minidump_subsystem *apss = table->apss;
@@ -109,7 +107,7 @@ void minidump_table_free(struct minidump_table *table)
 {
 	int i;
 
-	for (i = 0; i < KMEMDUMP_SLOT_COPIES; i++)
+	for (i = 0; i < MINIDUMP_COPIES; i++)
 		if (table->copies[i])
 			free_pages_exact(table->copies[i],
 					 table->max * sizeof(*table->copies[i]));
@@ -127,7 +125,7 @@ int minidump_table_init(struct minidump_table *table, struct minidump_toc *toc, 
 
 	table->apss = apss;
 	table->max = max;
-	for (i = 0; i < KMEMDUMP_SLOT_COPIES; i++) {
+	for (i = 0; i < MINIDUMP_COPIES; i++) {
 		table->copies[i] = alloc_pages_exact(max * sizeof(*table->copies[i]),
 						     GFP_KERNEL | __GFP_ZERO);
 		if (!table->copies[i]) {
@@ -147,7 +145,7 @@ int minidump_table_init(struct minidump_table *table, struct minidump_toc *toc, 
 	return 0;
 }
 
-static void fill_region(struct minidump_region *region, const struct kmemdump_slot *slot, u32 valid)
+static void fill_region(struct minidump_region *region, const struct minidump_slot *slot, u32 valid)
 {
 	*region = (struct minidump_region) {
 		.valid		= cpu_to_le32(valid),
@@ -159,7 +157,7 @@ static void fill_region(struct minidump_region *region, const struct kmemdump_sl
 
 /* Put @nr slots, at least one, into @copy, which firmware does not see now. Any context. */
 void minidump_table_fill(struct minidump_table *table, unsigned int copy,
-			 const struct kmemdump_slot *slots, unsigned int nr)
+			 const struct minidump_slot *slots, unsigned int nr)
 {
 	unsigned int i;
 
@@ -175,9 +173,8 @@ void minidump_table_move(struct minidump_table *table, unsigned int copy, unsign
 }
 
 /*
- * Have firmware see the @nr slots in @copy, which it does not see now. Nothing, if @nr
- * is 0. Any context; one that did not come to its end leaves the table as good as
- * before.
+ * Have firmware see the @nr slots in @copy, which it does not see now; or nothing, if @nr is 0.
+ * Any context. If a panic interrupts this, the table is whole all the same.
  */
 void minidump_table_publish(struct minidump_table *table, unsigned int copy, unsigned int nr)
 {
@@ -188,10 +185,10 @@ void minidump_table_publish(struct minidump_table *table, unsigned int copy, uns
 		minidump_table_clear(table);
 		return;
 	}
-	/* All of the copy before the address of it. */
+	/* The entries of the copy have to be there before its address is. */
 	wmb();
 
-	/* That of what firmware sees, also if someone was stopped in the middle of this. */
+	/* The number that firmware sees now, also if another CPU was stopped in here. */
 	count = get32(&apss->region_count);
 	if (nr > count)
 		put32(table, &apss->region_count, nr);

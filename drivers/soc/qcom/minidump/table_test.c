@@ -25,7 +25,7 @@ struct md_test {
 	} smem;
 
 	/* What firmware may find: nothing, if nr is 0. */
-	struct kmemdump_slot	before[MAX_REGIONS], after[MAX_REGIONS], panic[MAX_REGIONS];
+	struct minidump_slot	before[MAX_REGIONS], after[MAX_REGIONS], panic[MAX_REGIONS];
 	unsigned int		nr_before, nr_after, nr_panic;
 	unsigned int		stores_left;
 	unsigned int		nr_looks;
@@ -34,7 +34,7 @@ struct md_test {
 
 /* Whether @regions are these @nr slots, and after them only what is not to be looked at. */
 static bool is_table(const struct minidump_region *regions, unsigned int count,
-		     const struct kmemdump_slot *slots, unsigned int nr)
+		     const struct minidump_slot *slots, unsigned int nr)
 {
 	unsigned int i;
 
@@ -42,7 +42,7 @@ static bool is_table(const struct minidump_region *regions, unsigned int count,
 		return false;
 	for (i = 0; i < count; i++) {
 		/* Who does not look at the mark finds the first one again. */
-		const struct kmemdump_slot *slot = &slots[i < nr ? i : 0];
+		const struct minidump_slot *slot = &slots[i < nr ? i : 0];
 		u32 valid = i < nr ? MINIDUMP_VALID : MINIDUMP_INVALID;
 
 		if (le32_to_cpu(regions[i].valid) != valid || regions[i].seq_num ||
@@ -75,7 +75,7 @@ static void look(struct minidump_table *table)
 	}
 	KUNIT_EXPECT_EQ(t->test, le32_to_cpu(apss->encryption_status), 0x444f4e45);
 	KUNIT_EXPECT_EQ(t->test, le32_to_cpu(apss->encryption_required), 0x4e52);
-	for (i = 0; i < KMEMDUMP_SLOT_COPIES; i++)
+	for (i = 0; i < MINIDUMP_COPIES; i++)
 		if (virt_to_phys(table->copies[i]) == base)
 			regions = table->copies[i];
 	KUNIT_ASSERT_NOT_NULL(t->test, regions);
@@ -114,7 +114,7 @@ static void init(struct md_test *t)
 	t->filled = true;
 }
 
-static void make_slots(struct kmemdump_slot *slots, unsigned int nr, unsigned int n)
+static void make_slots(struct minidump_slot *slots, unsigned int nr, unsigned int n)
 {
 	unsigned int i;
 
@@ -196,8 +196,8 @@ static void panic_now(struct minidump_table *table)
 	if (--t->stores_left)
 		return;
 	table->stored = look;
-	minidump_table_fill(table, KMEMDUMP_SLOT_COPIES - 1, t->panic, t->nr_panic);
-	minidump_table_publish(table, KMEMDUMP_SLOT_COPIES - 1, t->nr_panic);
+	minidump_table_fill(table, MINIDUMP_COPIES - 1, t->panic, t->nr_panic);
+	minidump_table_publish(table, MINIDUMP_COPIES - 1, t->nr_panic);
 	t->nr_before = 0;
 	t->nr_after = 0;
 	look(table);

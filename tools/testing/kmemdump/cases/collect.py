@@ -15,7 +15,7 @@ import pytest
 
 from harness import host, story
 from harness.lab import RECORD, STORED_RECORD, expect
-from harness.record import FRAME_MAX, elf_core, packed, piece, record
+from harness.record import FRAME_MAX, elf_core, packed, part, record
 
 PSTORE, VMCORE, FADUMP = "sys/fs/pstore", "proc/vmcore", "sys/kernel/fadump"
 FOLDER = re.compile(r"\d{14}(-\d+)?")
@@ -133,8 +133,8 @@ def _large_record():
     """A record of 2 GiB of zeros, which takes a while to read."""
     body, size = packed(bytes(FRAME_MAX)), 16384 * FRAME_MAX
     head = packed(elf_core([(1 << 63, 0, 4096, 0)]).ljust(FRAME_MAX, b"\0"))
-    return record(size, piece(0, FRAME_MAX, head) + b"".join(
-        piece(at, FRAME_MAX, body) for at in range(FRAME_MAX, size, FRAME_MAX)))
+    return record(size, part(0, FRAME_MAX, head) + b"".join(
+        part(at, FRAME_MAX, body) for at in range(FRAME_MAX, size, FRAME_MAX)))
 
 
 def _wait(ready, what):

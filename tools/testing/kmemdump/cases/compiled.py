@@ -75,8 +75,8 @@ def test_compiled_out(tree, lab):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     sources = [REPO / "samples/kmemdump/kmemdump_test.c",
-               host.HERE / "modules/kmemdump_provider.c",
-               host.HERE / "modules/kmemdump_vendor.c"]
+               REPO / "samples/kmemdump/qcom_minidump_sample.c",
+               host.HERE / "modules/kmemdump_provider.c"]
     for path in sources:
         shutil.copy(path, folder)
     (folder / "Makefile").write_text("".join(f"obj-m += {path.stem}.o\n" for path in sources))

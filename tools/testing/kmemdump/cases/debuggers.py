@@ -383,35 +383,13 @@ def test_drgn_with_five_levels(lab):
     _check_drgn(lab, "x86_64-ramoops", devices=LA57)
 
 
-def test_running_system(lab):
-    """The core image of a system that did not crash, in debugfs. Of the task that reads it there
-    is no backtrace to be had: its stack changes meanwhile."""
-    with lab.guest(append="kmemdump.coreset=standard", cpus=1) as guest:
-        guest.run("insmod kmemdump_test.ko; mkdir /tmp/live; for i in 1 2 3 4; do "
-                  "cp /sys/kernel/debug/kmemdump/vmcore /tmp/live/$i; done")
-        cores = sorted(guest.fetch("/tmp/live", lab.dumps / "live").iterdir())
-        expect(guest.run("stat -c %a /sys/kernel/debug/kmemdump/vmcore") == "400\n", "for root")
-        guest.run("mount -t securityfs none /sys/kernel/security")
-        guest.run("echo integrity > /sys/kernel/security/lockdown")
-        guest.run("head -c 1 /sys/kernel/debug/kmemdump/vmcore > /dev/null")
-        guest.run("echo confidentiality > /sys/kernel/security/lockdown")
-        out = guest.run("head -c 1 /sys/kernel/debug/kmemdump/vmcore > /dev/null", check=False)
-        expect("Operation not permitted" in out, "a refusal under lockdown", out)
-    # The system goes on between two reads of a copy, which so may have caught a list in the
-    # middle of a change: none of 40 copies with one CPU, so with 95 % certainty fewer than 7.5 %
-    # do, and all four with less than 0.075^4 = 1 / 31,000.
-    wrong = dict.fromkeys(["ps", "bt 2", "runq", "timer", "mod"])
-    for core in cores:
-        out = answers(lab, core, list(wrong))
-        if "ps" in wrong:
-            expect("kthreadd" in out["ps"], "tasks", out["ps"])
-        wrong = {command: text for command, text in out.items()
-                 if COMPLAINT.search(text) or not text.strip()}
-        if not wrong:
-            break
-    expect(not wrong, "crash to answer all on one of the copies", str(wrong)[:2000])
-    shown = lab.reader("show", core, "my_critical_data")
-    expect(shown == story.TEXT + "\n", "the text of the sample", shown)
+def test_right_after_boot(lab):
+    """There is room for what is found at the crash though no module and no driver has registered
+    anything since ramoops has attached, before all others."""
+    with lab.guest(append="kmemdump.coreset=standard") as guest:
+        record, _ = lab.crash(guest, "after-boot")
+    info = json.loads(lab.reader("check", "--json", record))
+    expect(info["good"] and info["left_out"] == 0, "a whole dump", str(info["left_out"]))
 
 
 def test_budget(lab):
@@ -456,9 +434,11 @@ def test_crowd_in_a_small_area(lab):
         record, _ = lab.crash(guest, "small-crowd", timeout=300)
     expect(record.stat().st_size <= 0x90000, "a record that fits", str(record.stat().st_size))
     info = json.loads(lab.reader("check", "--json", record, status=1))
+    low = {f"crowd-{i}" for i in range(0, 3000, 3)}
     bad = [r["name"] for r in info["regions"] if r["state"] != "ok" and
-           (r["class"] in ("log", "driver"))]
-    expect(info["record"] == "partial" and not bad, "the log and all providers' regions", str(bad))
+           r["class"] in ("log", "driver") and r["name"] not in low]
+    expect(info["record"] == "partial" and not bad,
+           "the log and all providers' regions, but for those of low priority", str(bad))
 
 
 def test_truncation_sweep(lab):

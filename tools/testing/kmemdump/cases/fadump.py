@@ -412,7 +412,7 @@ def _settle(lab, guest, name, low=None):
 
 
 @SAME_GUEST
-def test_hands_off(lab, shared):
+def test_no_panic_code(lab, shared):
     """No panic: other CPUs hang with interrupts off, and firmware ends the system. The kernel had
     told firmware of what was registered without being asked to, the registers are those that
     firmware saved, and drgn finds the log."""
@@ -427,7 +427,7 @@ def test_hands_off(lab, shared):
         boot = _booted(guest, start)
         expect("Kernel panic" not in boot, "no panic", boot[:3000])
         expect("no panic code has run" in _waits(boot), "the new kernel to see that", boot[:3000])
-        dump = save_and_release(lab, guest, "fadump-hands-off")
+        dump = save_and_release(lab, guest, "fadump-no-panic-code")
     _check_places(lab, dump, places)
     expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
 
@@ -496,7 +496,7 @@ def test_failed_copy(lab, shared):
     regions = json.loads(lab.reader("check", "--json", dump, status=1))["regions"]
     lost = {r["name"] for r in regions if r["state"] != "ok"}
     # Firmware copies a few ranges, so others may be in the same one.
-    near = {r["name"] for r in regions if r["segments"] > 1 or
+    near = {r["name"] for r in regions if r["pieces"] > 1 or
             (int(r["physical"], 16) < start + size and int(r["physical"], 16) + r["size"] > start)}
     expect("low" in lost and lost <= near, "only what is in that copy", f"{lost} {near}")
     kept = {name: want for name, want in places.items() if name not in lost}

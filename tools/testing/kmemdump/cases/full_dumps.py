@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Dumps of all memory, by kdump and by a hypervisor: the reader finds the regions in them."""
 
+import itertools
 import json
 import mmap
 import random
@@ -11,7 +12,7 @@ import subprocess
 import pytest
 
 from harness import host, story
-from harness.full_dump import FullDump
+from harness.full_dump import BASE, ENTRY, HEAD, FullDump
 from harness.guest import initramfs
 from harness.lab import expect
 
@@ -84,30 +85,26 @@ def test_dump_guest_memory(lab):
 
 
 def test_byte_orders_and_word_sizes(lab):
-    for order in "<>":
-        for long_size in (4, 8):
-            made = FullDump(order, long_size)
-            dump = lab.dumps / "made-full-dump"
-            dump.write_bytes(made.elf)
-            info = json.loads(lab.reader("check", "--json", dump))
-            regions = {r["name"]: r for r in info["regions"]}
-            expect(set(regions) == set(made.regions), "all regions", str(regions))
-            for name, (number, kind, percpu, data, owned) in made.regions.items():
-                want = {"id": number, "size": len(data), "state": "ok",
-                        "class": ("log", "core", "driver", "admin")[kind],
-                        "owner": "a_module" if owned else "kernel",
-                        "percpu_size": len(data) // 2 if percpu else 0}
-                shown = {key: regions[name][key] for key in want}
-                expect(shown == want, f"region {name}, {order}{long_size}: {want}", str(shown))
-                shown = lab.reader("show", "-r", dump, name)
-                expect(shown.encode() == data, f"what is in {name}, {order}{long_size}", shown)
-            shown = lab.reader("show", dump, "percpu@2")
-            expect(shown == "of CPU 2\n", "the part of the second possible CPU", shown)
-
-
-# Offsets in struct kmemdump_index.
-INDEX = b"KMEMDUMP" + struct.pack("<II", 1, 104)
-LINEAR_OFFSET, REGIONS, NODE_SLOTS = 16, 32, 74
+    """Longs of 4 and 8 bytes, physical addresses of 4 and 8, and arm64 with tags of KASAN."""
+    for args in itertools.chain(itertools.product("<>", (4, 8), (4, 8)),
+                                itertools.product("<>", (8,), (8,), (0xf4,))):
+        made = FullDump(*args)
+        dump = lab.dumps / "made-full-dump"
+        dump.write_bytes(made.elf)
+        info = json.loads(lab.reader("check", "--json", dump))
+        regions = {r["name"]: r for r in info["regions"]}
+        expect(list(regions) == list(made.regions), "all regions, in their order", str(regions))
+        for name, (number, kind, percpu, parts, owner) in made.regions.items():
+            data = b"".join(parts)
+            want = {"id": number, "size": len(data), "state": "ok", "pieces": len(parts),
+                    "class": ("log", "core", "driver", "admin")[kind], "owner": owner,
+                    "percpu_size": len(data) // 2 if percpu else 0}
+            shown = {key: regions[name][key] for key in want}
+            expect(shown == want, f"region {name}, {args}: {want}", str(shown))
+            shown = lab.reader("show", "-r", dump, name)
+            expect(shown.encode() == data, f"what is in {name}, {args}", shown)
+        shown = lab.reader("show", dump, "percpu@2")
+        expect(shown == "of CPU 2\n", "the part of the second possible CPU", shown)
 
 
 def _offset(data, phys):
@@ -138,17 +135,28 @@ def test_damaged_list(lab):
     rng = random.Random(4)
     outcomes = set()
     with dump.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
-        index = data.find(INDEX)
-        expect(index > 0, "the index in the dump")
-        linear, root = (struct.unpack_from("<Q", data, index + at)[0]
-                        for at in (LINEAR_OFFSET, REGIONS))
-        slots = struct.unpack_from("<H", data, index + NODE_SLOTS)[0]
-        pointer = struct.unpack_from("<Q", data, _offset(data, root))[0]
-        node = _offset(data, pointer - 2 - linear)
-        used = [at for at in range(node + slots, node + slots + 512, 8) if any(data[at:at + 8])]
+        # RAM has another copy of them.
+        lines = {match[1].decode(): match for match in reversed(list(
+            re.finditer(rb"^([\w().]*(?:kmemdump|KMEMDUMP|list_head)[\w().]*)=(\w+)$",
+                        data[:1 << 20], re.M)))}
+        expect(len(lines) >= 19, "the lines of VMCOREINFO", str(lines))
+        linear, head = (int(lines[f"KMEMDUMP_{name}"][2], 16) for name in ("LINEAR", "ENTRIES"))
+        member = {name: int(lines[f"OFFSET(kmemdump_entry.{name})"][2]) for name in ENTRY}
 
-        places = [range(index, index + 104), range(index + 56, index + 104),
-                  range(node, node + 16), *(range(at, at + 8) for at in used)]
+        def follow(at):
+            """Where the dump has what the pointer at @at leads to."""
+            return _offset(data, struct.unpack_from("<Q", data, at)[0] - linear)
+
+        # By the first two entries.
+        head = _offset(data, head)
+        nodes = [follow(head), follow(follow(head))]
+        entries = [node - member["list"] for node in nodes]
+        places = [*(range(*lines[key].span(2)) for key in lines), range(head, head + 16)]
+        for entry in entries:
+            places += [range(entry + at, entry + at + 8) for at in member.values()]
+            if not any(data[entry + member["pfns"]:entry + member["pfns"] + 8]):
+                pieces = follow(entry + member["pieces"])
+                places += [range(pieces, pieces + 24)]
         for _ in range(60):
             at = rng.choice(rng.choice(places))
             was = data[at]
@@ -156,10 +164,134 @@ def test_damaged_list(lab):
             outcomes.add(_list_damaged(reader, dump)[0])
             data[at] = was
 
-        # A tree that leads back to itself.
-        was = data[used[0]:used[0] + 8]
-        data[used[0]:used[0] + 8] = struct.pack("<Q", pointer)
+        # A list that leads back into itself.
+        data[nodes[1]:nodes[1] + 8] = data[head:head + 8]
         status, text = _list_damaged(reader, dump)
-        expect(status == 2 and "a tree is damaged" in text, "the cycle to be found out", text)
-        data[used[0]:used[0] + 8] = was
+        expect(status == 2 and ("it is too long" in text or "are in it twice" in text),
+               "the cycle to be found out", text)
     expect(2 in outcomes, "damage that is found out", str(outcomes))
+
+
+def _forged(**kwargs):
+    """A FullDump, and where in its RAM some things are."""
+    made = FullDump(**kwargs)
+    places = {f"{name}.{member}": at + offset for name, at in made.entries.items()
+              for member, offset in ENTRY.items()}
+    for name in made.entries:
+        # The copy that counts is the second one.
+        [room] = struct.unpack_from("<I", made.ram, places[f"{name}.max_pieces"])
+        [pieces] = struct.unpack_from("<Q", made.ram, places[f"{name}.pieces"])
+        places[f"{name} piece"] = pieces - made.address(0) + room * made.piece_size
+    [pfns] = struct.unpack_from("<Q", made.ram, places["far.pfns"])
+    return made, places | {"head": HEAD, "pfn": pfns - made.address(0)}
+
+
+TWICE, OUTSIDE = "parts of it are in it twice", "memory that is not in the dump"
+COUNT, SHAPE = "an entry has", "what VMCOREINFO says of its layout can't be"
+NONE = "has no list of regions"
+# What is put into RAM where, of which "@name" is the address of an entry's list_head; what is said.
+FORGED = {
+    "back to the first": ("far.list", "Q", ["@plain"], TWICE),
+    "back to itself": ("far.list", "Q", ["@far"], TWICE),
+    "out of the dump": ("plain.list", "Q", [0xffff888040000000], OUTSIDE),
+    "to address 0": ("plain.list", "Q", [0], OUTSIDE),
+    "the head to address 0": ("head", "QQ", [0, 0], OUTSIDE),
+    "the head to all ones": ("head", "QQ", [2**64 - 1, 2**64 - 1], OUTSIDE),
+    "the head to itself": ("head", "QQ", [0xffff888000100000 + HEAD] * 2, "it is empty"),
+    "the first before itself": ("plain.list", "QQ", ["@percpu", "@plain"], "it is empty"),
+    "no pieces": ("plain.nr_pieces", "II", [1, 0], COUNT),
+    "more pieces than room": ("plain.nr_pieces", "II", [1, 4], COUNT),
+    "room without end": ("plain.max_pieces", "I", [2**32 - 1], COUNT),
+    "room for more than the dump": ("plain.max_pieces", "I", [0x40000], TWICE),
+    "pieces at address 0": ("plain.pieces", "Q", [0], OUTSIDE),
+    "far pieces without frames": ("far.pfns", "Q", [0], OUTSIDE),
+    "frames out of the dump": ("far.pfns", "Q", [0xffff888040000000], OUTSIDE),
+    "a frame out of the dump": ("pfn", "Q", [2**52], OUTSIDE),
+    "the second frame out of the dump": ("pfn", "QQ", [0x103, 2**64 - 1], OUTSIDE),
+    "a piece of no bytes": ("plain piece", "QQQ", [0, 0x100000, 0], "a piece is damaged"),
+    "a piece beyond all memory": ("plain piece", "QQQ", [0, 0x100000, 2**64 - 1],
+                                  "a piece is damaged"),
+    "a piece that wraps": ("plain piece", "QQQ", [0, 2**64 - 8, 16], "a piece is damaged"),
+    "parts of different sizes": ("percpu piece", "QQQ", [0, 0x100000, 7],
+                                 "parts of different sizes"),
+}
+# The same for lines of VMCOREINFO.
+LINES = {
+    "no CPUs": ("NUMBER(kmemdump_cpus)", 0, "per-CPU regions but no CPUs"),
+    "too many CPUs": ("NUMBER(kmemdump_cpus)", 2**30, "that can't be"),
+    "CPUs out of the dump": ("KMEMDUMP_CPUS", "fffffff8", OUTSIDE),
+    "the head out of the dump": ("KMEMDUMP_ENTRIES", "f" * 16, OUTSIDE),
+    "another linear map": ("KMEMDUMP_LINEAR", "0", OUTSIDE),
+    "a list_head of one pointer": ("OFFSET(list_head.prev)", 0, SHAPE),
+    "a list_head of pointers of 2 bytes": ("OFFSET(list_head.prev)", 2, SHAPE),
+    "no pages": ("PAGESIZE", 0, SHAPE),
+    "large pages": ("PAGESIZE", 2**32, "that can't be"),
+    "a member far away": ("OFFSET(kmemdump_entry.names)", 2**32, "that can't be"),
+    "pieces without room": ("SIZE(kmemdump_piece)", 23, SHAPE),
+    "large pieces": ("SIZE(kmemdump_piece)", 4096, SHAPE),
+    "a physical address of 12 bytes": ("OFFSET(kmemdump_piece.phys_addr)", 4, SHAPE),
+    "a virtual address outside": ("OFFSET(kmemdump_piece.virt_addr)", 17, SHAPE),
+}
+
+
+def test_forged_list(lab):
+    """A list that can't be is refused for the right reason."""
+    dump, reader = lab.dumps / "forged", lab.sanitized_reader
+    answers = []
+    for what, (place, layout, values, reason) in FORGED.items():
+        made, places = _forged()
+        made.put(places[place], made.pack(layout, *(
+            made.address(places[f"{value[1:]}.list"]) if isinstance(value, str) else value
+            for value in values)))
+        dump.write_bytes(made.elf)
+        answers.append((what, reason, *_list_damaged(reader, dump)))
+    for what, (key, value, reason) in LINES.items():
+        made = FullDump()
+        made.lines[key] = value
+        dump.write_bytes(made.elf)
+        answers.append((what, reason, *_list_damaged(reader, dump)))
+    for what, reason, status, text in answers:
+        expect(status == 2 and reason in text, f"{what}: {reason}", f"{status}: {text}")
+
+
+def test_lines_missing(lab):
+    """Each line of VMCOREINFO that the list needs may be missing, or be no number."""
+    dump, reader = lab.dumps / "forged", lab.sanitized_reader
+    lines = set(FullDump().lines) - {"OSRELEASE"}
+    for key in lines:
+        for value in (None, "", "none", "-1", "f" * 40):
+            made = FullDump()
+            made.lines[key] = value
+            if value is None:
+                del made.lines[key]
+            dump.write_bytes(made.elf)
+            status, text = _list_damaged(reader, dump)
+            if value == "-1":
+                continue
+            reason = NONE if key == "KMEMDUMP_ENTRIES" else f"VMCOREINFO has no {key}"
+            expect(status == 2 and reason in text, f"{key}={value}: {reason}", f"{status}: {text}")
+    expect(len(lines) >= 19, "lines", str(lines))
+
+
+def test_end_of_memory(lab):
+    """A region is found though the dump ends inside of its names, or of its memory."""
+    dump = lab.dumps / "forged"
+    made = FullDump()
+    parts = [made.new(b"first"), made.new(b"second")]
+    pieces = made.new(b"".join(made.piece(made.address(at), BASE + at, 16) for at in parts))
+    # The second copy counts, so the first has to have room, too.
+    entry = made.new(made.make_entry(1, 2, 0, 2, 2, made.address(pieces - 2 * made.piece_size),
+                                     names=b"a name\0kernel\0"))
+    made.link([entry])
+    for cut, name, owner in ((7, "a name", ""), (3, "a n", ""), (0, "", "")):
+        del made.ram[entry + ENTRY["names"] + cut:]
+        dump.write_bytes(made.elf)
+        [region] = json.loads(lab.reader("list", "--json", dump))["regions"]
+        expect((region["name"], region["owner"], region["state"]) == (name, owner, "ok"),
+               f"the name {name!r}", str(region))
+    # The first piece goes on where there is no memory.
+    made.put(pieces, made.piece(made.address(parts[0]), BASE + len(made.ram) - 5, 16))
+    dump.write_bytes(made.elf)
+    [region] = json.loads(lab.reader("list", "--json", dump, status=1))["regions"]
+    expect((region["state"], region["have"], region["size"]) == ("cut", 21, 32), "a cut",
+           str(region))

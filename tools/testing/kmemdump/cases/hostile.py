@@ -11,9 +11,9 @@ import subprocess
 import pytest
 
 from harness import host, kernel
-from harness.full_dump import BASE, SIZE, FullDump
+from harness.full_dump import BASE, ENTRY, HEAD, SIZE, FullDump
 from harness.lab import STORED_RECORD, expect
-from harness.record import (FRAME_MAX, elf_core, frame, note, packed, piece, record,
+from harness.record import (FRAME_MAX, elf_core, frame, note, packed, part, record,
                             region_list)
 
 MEMORY = 256 << 20
@@ -43,40 +43,24 @@ def _run(lab, file, *args):
 HIGH = 0xffff888000000000
 
 
-def _shared_tree():
-    """A tree of far pages, three levels of 1024 slots that all lead to one node: 10^9 pages."""
+def _circle():
+    """A list that does not lead back to its head."""
     made = FullDump()
-    elf = bytearray(made.elf)
-    ram, nodes = len(elf) - SIZE, -(-made.used // 16) * 16
-    struct.pack_into("<H", elf, ram + 70, 10)
-    for level in range(3):
-        at = nodes + level * 8224
-        # The last has values, the others lead to the next.
-        to = BASE + at + 8224 + made.linear + 2 if level < 2 else 3
-        elf[ram + at:ram + at + 16] = bytes([20 - 10 * level]).ljust(16, b"\0")
-        elf[ram + at + 16:ram + at + 16 + 8192] = struct.pack("<Q", to) * 1024
-    struct.pack_into("<Q", elf, ram + 0x808, BASE + nodes + made.linear + 2)
-    return bytes(elf)
+    made.put(made.entries["far"] + ENTRY["list"], made.long(made.address(made.entries["plain"])
+                                                            + ENTRY["list"]))
+    return made.elf
 
 
-def _shared_entry():
-    """50,000 loads of a byte each; an entry of all of these bytes that 10^6 slots lead to."""
+def _circle_of_loads():
+    """50,000 loads of a byte each; a list without end of an entry that has all of these bytes."""
     made = FullDump()
-    ram = bytearray(made.elf[-SIZE:])
-    nodes, size = -(-made.used // 16) * 16, 50_000
-    struct.pack_into("<H", ram, 70, 10)
-    entry = nodes + 2 * 8224
-    struct.pack_into("<IBB", ram, entry, 7, 2, 0)
-    struct.pack_into("<IIII", ram, entry + 16, 0, 1, 0, 1)
-    struct.pack_into("<QQQ", ram, entry + 32, HIGH, BASE + SIZE, size)
-    for level, to in enumerate((nodes + 8224 + 2, entry)):
-        at = nodes + level * 8224
-        ram[at:at + 16] = bytes([10 - 10 * level]).ljust(16, b"\0")
-        ram[at + 16:at + 16 + 8192] = struct.pack("<Q", BASE + to + made.linear) * 1024
-    struct.pack_into("<QQ", ram, 0x800, BASE + nodes + made.linear + 2, 0)
-    info = b"OSRELEASE=0\nKMEMDUMP_INDEX=%x\n" % BASE
+    size = 50_000
+    pieces = made.new(made.piece(HIGH, BASE + SIZE, size))
+    entry = made.new(made.make_entry(7, 2, 0, 1, 1, made.address(pieces - made.piece_size)))
+    made.link([entry])
+    made.put(entry + ENTRY["list"], made.long(made.address(entry + ENTRY["list"])))
     loads = [(0, BASE, SIZE, 0)] + [(0, BASE + SIZE + i, 1, i) for i in range(size)]
-    return elf_core(loads, note("VMCOREINFO", 0, info), bytes(ram))
+    return elf_core(loads, note("VMCOREINFO", 0, made.info), bytes(made.ram).ljust(size, b"\0"))
 
 
 def _shared_loads():
@@ -93,8 +77,8 @@ def _zeros():
     head = elf_core([(HIGH, 0, size - FRAME_MAX, 0)],
                 region_list([("x", 0, 1, size - FRAME_MAX)], [(HIGH, size - FRAME_MAX)]))
     body = packed(bytes(FRAME_MAX))
-    pieces = piece(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
-    return record(size, pieces + b"".join(piece(at, FRAME_MAX, body)
+    parts = part(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
+    return record(size, parts + b"".join(part(at, FRAME_MAX, body)
                                           for at in range(FRAME_MAX, size, FRAME_MAX)))
 
 
@@ -105,8 +89,8 @@ def _same_place(good=True):
     if not good:
         # Its checksum is at the end.
         body = body[:-1] + bytes([body[-1] ^ 1])
-    pieces = piece(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
-    return record(2 * FRAME_MAX, pieces + piece(FRAME_MAX, FRAME_MAX, body) * 50_000)
+    parts = part(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
+    return record(2 * FRAME_MAX, parts + part(FRAME_MAX, FRAME_MAX, body) * 50_000)
 
 
 def _large_note():
@@ -117,19 +101,19 @@ def _large_note():
     head += struct.pack("<III", 9, size - 200, 0x4b4d4431) + b"KMEMDUMP\0\0\0\0"
     head += struct.pack("<10I", 1, 40, 176, 1 << 24, 32, 0, 16, 0, 0, 0)
     body = packed(bytes(FRAME_MAX))
-    pieces = piece(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
-    return record(size, pieces + b"".join(piece(at, FRAME_MAX, body)
+    parts = part(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
+    return record(size, parts + b"".join(part(at, FRAME_MAX, body)
                                           for at in range(FRAME_MAX, size, FRAME_MAX)))
 
 
 def _as_record(image, size):
     """A record of @image, with zeros after it up to @size."""
     zeros = packed(bytes(FRAME_MAX))
-    pieces = []
+    parts = []
     for at in range(0, size, FRAME_MAX):
         data = image[at:at + FRAME_MAX].ljust(FRAME_MAX, b"\0") if at < len(image) else b""
-        pieces.append(piece(at, FRAME_MAX, packed(data) if any(data) else zeros))
-    return record(size, b"".join(pieces))
+        parts.append(part(at, FRAME_MAX, packed(data) if any(data) else zeros))
+    return record(size, b"".join(parts))
 
 
 # As many frames apart, and so many of them, that no cache of a sensible size holds them all.
@@ -165,56 +149,54 @@ def _log_in_turns():
                        0, HIGH)
     size = (1 + FRAMES * APART) * FRAME_MAX
     # The frames with the records come after the headers.
-    behind = -(-(at + len(head)) // FRAME_MAX) * FRAME_MAX
+    after = -(-(at + len(head)) // FRAME_MAX) * FRAME_MAX
     core = elf_core([(HIGH, 0, len(head), 0)]
-                    + [(vaddr, 0, 64, behind - at + offset) for vaddr, offset in loads[1:]],
+                    + [(vaddr, 0, 64, after - at + offset) for vaddr, offset in loads[1:]],
                     notes, head)
-    return _as_record(core, behind + size)
+    return _as_record(core, after + size)
 
 
-def _tree_in_turns():
-    """A tree of nodes with two slots, both of which lead to the same node of the next level, in a
-    frame far from that of the level before."""
+def _list_in_turns():
+    """A list without end, of which each entry is in a frame far from that of the one before."""
     made = FullDump()
-    ram = bytearray(made.elf[-SIZE:])
-    struct.pack_into("<H", ram, 70, 1)
-    info = b"OSRELEASE=0\nKMEMDUMP_INDEX=%x\n" % BASE
-    notes = note("VMCOREINFO", 0, info)
+    notes = note("VMCOREINFO", 0, made.info)
     start = 64 + 56 * 3 + len(notes)
     size = 8192 * FRAME_MAX
     second = BASE + (1 << 32)
     image = bytearray(size // 8)
-    places = [(1 + level % FRAMES * APART) * FRAME_MAX + 4096 * level for level in range(32)]
-    for level, at in enumerate(places):
-        to = second + places[level + 1] - FRAME_MAX + made.linear + 2 if level < 31 else 3
-        image[at:at + 16] = bytes([31 - level]).ljust(16, b"\0")
-        image[at + 16:at + 32] = struct.pack("<Q", to) * 2
-    struct.pack_into("<Q", ram, 0x808, second + places[0] - FRAME_MAX + made.linear + 2)
+    places = [(1 + i * APART) * FRAME_MAX + 4096 for i in range(FRAMES)]
+    nodes = [second + at - FRAME_MAX + ENTRY["list"] + made.linear for at in places]
+    for i, at in enumerate(places):
+        pieces = nodes[i] - ENTRY["list"] + 128
+        entry = bytearray(made.make_entry(i, 2, 0, 1, 1, pieces - made.piece_size))
+        entry[ENTRY["list"]:ENTRY["list"] + 16] = struct.pack(
+            "<QQ", nodes[(i + 1) % FRAMES], made.address(HEAD))
+        image[at:at + len(entry)] = entry
+        image[at + 128:at + 128 + made.piece_size] = made.piece(HIGH, BASE, 1)
+    made.put(HEAD, made.long(nodes[0]))
     core = elf_core([(0, BASE, SIZE, 0), (0, second, size - FRAME_MAX, FRAME_MAX - start)], notes,
-                    bytes(ram))
+                    bytes(made.ram))
     image[:len(core)] = core
     return _as_record(bytes(image), size)
 
 
 def _large_list():
-    """As many regions as a list may have, and segments, of an entry that they share."""
+    """As many regions as a list may have, and pieces, which all regions share."""
     made = FullDump()
-    ram = bytearray(made.elf[-SIZE:])
-    nodes = -(-made.used // 16) * 16
-    struct.pack_into("<H", ram, 70, 10)
-    entry = nodes + 2 * 8224
-    struct.pack_into("<IBB", ram, entry, 7, 2, 0)
-    struct.pack_into("<IIII", ram, entry + 16, 0, 2, 0, 2)
-    struct.pack_into("<6Q", ram, entry + 32, HIGH, BASE, 8, HIGH + 8, BASE + 8, 8)
-    for level, (to, slots) in enumerate(((nodes + 8224 + 2, 127), (entry, 1024))):
-        at = nodes + level * 8224
-        ram[at:at + 16] = bytes([10 - 10 * level]).ljust(16, b"\0")
-        ram[at + 16:at + 16 + 8 * slots] = struct.pack("<Q", BASE + to + made.linear) * slots
-    struct.pack_into("<QQ", ram, 0x800, BASE + nodes + made.linear + 2, 0)
-    info = b"OSRELEASE=0\nKMEMDUMP_INDEX=%x\n" % BASE
+    many, step = 0x20000, 80
+    pieces = made.new(made.piece(HIGH, BASE, 8) + made.piece(HIGH + 8, BASE + 8, 8))
+    entry = made.make_entry(7, 2, 0, 2, 2, made.address(pieces - 2 * made.piece_size)).ljust(
+        step, b"\0")
+    at = ENTRY["list"]
+    before, after = entry[:at], entry[at + 16:]
+    first = made.address(SIZE) + at
+    nodes = [made.image + HEAD, *range(first, first + many * step, step), made.image + HEAD]
+    made.put(HEAD, made.long(first))
+    memory = b"".join(before + struct.pack("<QQ", nodes[i + 2], nodes[i]) + after
+                      for i in range(many))
     # Notes as large as they may be.
-    notes = note("VMCOREINFO", 0, info) + note("x", 1, bytes(23 << 20))
-    core = elf_core([(0, BASE, SIZE, 0)], notes, bytes(ram))
+    notes = note("VMCOREINFO", 0, made.info) + note("x", 1, bytes(23 << 20))
+    core = elf_core([(0, BASE, SIZE + len(memory), 0)], notes, bytes(made.ram) + memory)
     return _as_record(core, -(-len(core) // FRAME_MAX) * FRAME_MAX)
 
 
@@ -233,16 +215,16 @@ def _other_order():
 
 # What it is -> (how it is made, how check ends, what it says).
 KINDS = {
-    "shared tree": (_shared_tree, 2, "parts of it are in it twice"),
-    "shared entry": (_shared_entry, 2, "too many pieces"),
+    "circle": (_circle, 2, "parts of it are in it twice"),
+    "circle of loads": (_circle_of_loads, 2, "in too many places"),
     "shared loads": (_shared_loads, 1, "these regions share more memory than they can"),
     "zeros": (_zeros, 1, "region x: corrupt"),
     "same place": (_same_place, 1, "two frames claim the same bytes"),
     "same bad place": (lambda: _same_place(good=False), 1, "damaged places: 5"),
     "large note": (_large_note, 2, "the notes are cut short"),
     "log in turns": (_log_in_turns, 1, "region x: corrupt"),
-    "tree in turns": (_tree_in_turns, 2, "needed again and again that it can't be sound"),
-    "large list": (_large_list, 0, "regions: 130048 of 130048 whole"),
+    "list in turns": (_list_in_turns, 2, "needed again and again that it can't be sound"),
+    "large list": (_large_list, 0, "regions: 131072 of 131072 whole"),
     "other order": (_other_order, 2, "has no list of regions"),
 }
 
@@ -379,8 +361,8 @@ def test_host_of_32_bits(lab):
     notes = region_list([("x", 0, 1, 4096)], [(HIGH, 4096)])
     head = elf_core([(HIGH, 0, 4096, 0)], notes)
     head = elf_core([(HIGH, 0, 4096, size - 4096 - len(head))], notes)
-    file.write_bytes(record(size, piece(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
-                            + piece(size - FRAME_MAX, FRAME_MAX, packed(b"Z" * FRAME_MAX))))
+    file.write_bytes(record(size, part(0, FRAME_MAX, packed(head.ljust(FRAME_MAX, b"\0")))
+                            + part(size - FRAME_MAX, FRAME_MAX, packed(b"Z" * FRAME_MAX))))
     code, text = _reader32(lab, "show", "-r", file, "x")
     expect(text.endswith("Z" * 4096) and code == 1, "the last page", text[-300:])
 

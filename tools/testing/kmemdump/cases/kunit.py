@@ -14,7 +14,8 @@ RUNS = {"x86_64": ("x86_64-ramoops", "", {}),
         "ppc64le-hash": ("ppc64le-ramoops", "disable_radix", {"memory_mib": 5120})}
 # Suites of one machine.
 ONLY = {"kmemdump-fadump": ("ppc64le-radix", "ppc64le-hash"),
-        "kmemdump-minidump": ("x86_64", "arm64")}
+        "kmemdump-minidump": ("x86_64", "arm64"),
+        "kmemdump-slots": ("x86_64", "arm64")}
 
 
 def _console(run):

@@ -15,7 +15,7 @@ from elftools.elf.elffile import ELFFile
 
 from harness import host
 from harness.elfcore import ElfCore
-from harness.full_dump import BASE, SIZE as RAM_SIZE, FullDump
+from harness.full_dump import BASE, FullDump
 from harness.host import xxh64
 from harness.lab import STORED_RECORD, expect
 from harness.record import elf_core, note, region_list
@@ -82,19 +82,19 @@ def _expect_codes(answers, code, what):
 
 
 def _frames(data):
-    """(start, end) of each piece of a record: skippable frames and zstd frames."""
-    at, pieces = 0, []
+    """(start, end) of each frame of a record, skippable or of zstd."""
+    at, frames = 0, []
     while at < len(data):
         kind = struct.unpack_from("<H", data, at + 18)[0]
-        pieces.append((at, at + 64))
+        frames.append((at, at + 64))
         at += 64
         if kind == 2:
             length = struct.unpack_from("<Q", data, at - 16)[0]
-            pieces.append((at, at + length))
+            frames.append((at, at + length))
             at += length
-    # A header, some data frames with two pieces each, the end mark: enough for all tests here.
-    expect(at == len(data) and len(pieces) >= 12, "the pieces of a record", str(pieces))
-    return pieces
+    # A header, some data in two frames each, the end mark: enough for all tests here.
+    expect(at == len(data) and len(frames) >= 12, "the frames of a record", str(frames))
+    return frames
 
 
 def test_good_one(lab):
@@ -108,19 +108,19 @@ def test_good_one(lab):
 
 
 def test_truncated(lab):
-    """Cut at, around and between the ends of its pieces: never whole. Up to the end of the first
+    """Cut at, around and between the ends of its frames: never whole. Up to the end of the first
     data frame, which has the list of regions, nothing can be read."""
     data = _record()
-    pieces = _frames(data)
+    frames = _frames(data)
     rnd = random.Random(1)
-    cuts = {0, 1, 63, 65, len(data) - 1} | {end for _, end in pieces[:-1]}
-    cuts |= {(start + end) // 2 for start, end in pieces} | set(rnd.sample(range(len(data)), 15))
+    cuts = {0, 1, 63, 65, len(data) - 1} | {end for _, end in frames[:-1]}
+    cuts |= {(start + end) // 2 for start, end in frames} | set(rnd.sample(range(len(data)), 15))
     for cut in sorted(cuts):
         answers = _run(lab, data[:cut])
         check = answers["check"]
-        if cut < pieces[2][1]:
+        if cut < frames[2][1]:
             _expect_codes(answers, 2, f"a cut at {cut}")
-        expect(check.code == (2 if cut < pieces[2][1] else 1),
+        expect(check.code == (2 if cut < frames[2][1] else 1),
                f"a cut at {cut} to be noticed", str(check))
         expect(b"complete record" not in check.text and (cut < 64 or b"torn record" in check.text),
                f"a cut at {cut} to be told", str(check))
@@ -213,12 +213,12 @@ def test_lost_frame(lab):
     """A damaged frame costs itself; what stands in the others is still read. Without the first,
     which has the list of regions, there is nothing to read."""
     data = _record()
-    pieces = _frames(data)
-    for number, (start, end) in enumerate(pieces[1:-1], 1):
+    frames = _frames(data)
+    for number, (start, end) in enumerate(frames[1:-1], 1):
         answers = _run(lab, changed(data, start + 8, bytes(end - start - 8)))
         check = answers["check"]
         expect(check.code == (2 if number < 3 else 1) and b"damaged places: 1" in check.out,
-               f"one damaged place, piece {number}", str(check))
+               f"one damaged place, frame {number}", str(check))
         if number < 3:
             expect(b"the start of the image is missing" in check.err, "a reason", str(check))
             continue
@@ -315,9 +315,9 @@ def _forge(data, at, field, value):
     return packed(bad, at + 56, "<Q", xxh64(bad[at:at + 56]))
 
 
-def _short(data, pieces):
+def _short(data, frames):
     """The second frame of data has what the last one has, which is less than it claims."""
-    (_, end), (start, stop), last = pieces[3], pieces[4], data[slice(*pieces[-2])]
+    (_, end), (start, stop), last = frames[3], frames[4], data[slice(*frames[-2])]
     bad = data[:start] + last + data[stop:]
     return _forge(bad, end - 64, "time", len(last))
 
@@ -325,8 +325,8 @@ def _short(data, pieces):
 def _forgeries():
     """What is wrong -> (the record, check's exit code, what it says)."""
     data = _record()
-    pieces = _frames(data)
-    commit = pieces[-1][0]
+    frames = _frames(data)
+    commit = frames[-1][0]
     size = struct.unpack_from("<Q", data, 40)[0]
     mark = b"the record does not hold what its end mark says"
     outside = b"a frame claims bytes outside of the image"
@@ -335,20 +335,20 @@ def _forgeries():
         "a commit of another size": (_forge(data, commit, "length", size - 1), 1, mark),
         "a commit of fewer bytes": (_forge(data, commit, "offset", 1), 1, mark),
         "a commit of another record": (_forge(data, commit, "record_id", 77), 1, b"torn record"),
-        "a frame outside of the image": (_forge(data, pieces[1][0], "offset", size), 2, outside),
-        "a frame that wraps": (_forge(data, pieces[1][0], "offset", 2**64 - 1), 2, outside),
-        "a frame too long": (_forge(data, pieces[1][0], "length", 2**40), 2, outside),
+        "a frame outside of the image": (_forge(data, frames[1][0], "offset", size), 2, outside),
+        "a frame that wraps": (_forge(data, frames[1][0], "offset", 2**64 - 1), 2, outside),
+        "a frame too long": (_forge(data, frames[1][0], "length", 2**40), 2, outside),
         "record id 0": (_forge(data, 0, "record_id", 0), 1, b"the header is damaged"),
         "no header": (data[64:], 1, b"the header is damaged"),
-        "a frame left out": (data[:pieces[3][0]] + data[pieces[4][1]:], 1, mark),
-        "a bad frame twice": (data[:commit] + data[pieces[3][0]:pieces[3][1]]
-                              + bytes(pieces[4][1] - pieces[4][0]) + data[commit:], 1,
+        "a frame left out": (data[:frames[3][0]] + data[frames[4][1]:], 1, mark),
+        "a bad frame twice": (data[:commit] + data[frames[3][0]:frames[3][1]]
+                              + bytes(frames[4][1] - frames[4][0]) + data[commit:], 1,
                               b"two frames claim the same bytes"),
-        "a good frame behind a bad one": (data[:commit] + data[slice(*pieces[3])]
-                                          + data[slice(*pieces[4])] + data[commit:], 1,
+        "a good frame behind a bad one": (data[:commit] + data[slice(*frames[3])]
+                                          + data[slice(*frames[4])] + data[commit:], 1,
                                           b"two frames claim the same bytes"),
         "a frame of another version": (_forge(data, commit, "version", 2), 1, b"torn record"),
-        "a frame of fewer bytes than it claims": (_short(data, pieces), 1, b"is damaged"),
+        "a frame of fewer bytes than it claims": (_short(data, frames), 1, b"is damaged"),
     }
 
 
@@ -376,22 +376,22 @@ def test_forged_sizes(lab):
 
 
 # Of an entry of the list of regions: where a field is, and how it is packed.
-FIRST_SEGMENT, NR_SEGMENTS, SIZE = (140, "<I"), (144, "<I"), (160, "<Q")
+FIRST_PIECE, NR_PIECES, SIZE = (140, "<I"), (144, "<I"), (160, "<Q")
 
 
 def test_forged_entries(lab):
-    """An entry of the list whose segments are not in the table of segments, or do not have the size
-    of the region, is refused: what is read of it would not fit its place. The log is not in need of
-    the list."""
+    """An entry of the list whose pieces are not in the table of pieces, or do not have the size of
+    the region, is refused: what is read of it would not fit its place. The log does not need the
+    list."""
     elf = _elf(lab)
     note = elf.index(b"KMEMDUMP\0") + 12
-    _, header, row, _, _, segments = struct.unpack_from("<6I", elf, note)
+    _, header, row, _, _, pieces = struct.unpack_from("<6I", elf, note)
     entry = note + header + row
     [size] = struct.unpack_from("<Q", elf, entry + SIZE[0])
     log = _run(lab, elf, LOG)["log"].out
-    for (at, layout), value in ((FIRST_SEGMENT, segments), (FIRST_SEGMENT, segments + 1),
-                                (FIRST_SEGMENT, 2**32 - 1), (NR_SEGMENTS, 0),
-                                (NR_SEGMENTS, segments + 1), (NR_SEGMENTS, 2**32 - 1),
+    for (at, layout), value in ((FIRST_PIECE, pieces), (FIRST_PIECE, pieces + 1),
+                                (FIRST_PIECE, 2**32 - 1), (NR_PIECES, 0),
+                                (NR_PIECES, pieces + 1), (NR_PIECES, 2**32 - 1),
                                 (SIZE, size - 1), (SIZE, size + 1), (SIZE, 0)):
         answers = _run(lab, packed(elf, entry + at, layout, value))
         reason = b"entry 1 of its list of regions is damaged"
@@ -459,11 +459,10 @@ def test_log_in_no_region(lab):
     """The log is found by the headers of a dump of all memory, whose own list of regions is good and
     has nothing of it."""
     core, made = ElfCore(_elf(lab)), FullDump()
-    loads = [(0, BASE, made.elf[-RAM_SIZE:])] + core.loads
+    loads = [(0, BASE, bytes(made.ram))] + core.loads
     [info] = [desc for name, _, desc in core.notes if name == "VMCOREINFO"]
-    info, found = re.subn(rb"(?m)^KMEMDUMP_INDEX=.*$", b"KMEMDUMP_INDEX=%x" % BASE, info)
-    expect(found == 1, "the place of a list")
-    notes = note("VMCOREINFO", 0, info)
+    # The first line of a name counts.
+    notes = note("VMCOREINFO", 0, made.info + info)
     where, data = [], b""
     for vaddr, paddr, content in loads:
         where.append((vaddr, paddr, len(content), len(data)))
@@ -501,8 +500,8 @@ def test_part_of_a_cpu(lab):
 def test_exit_code_of_list(lab):
     """list ends as check does, whatever it prints."""
     data = _record()
-    pieces = _frames(data)
-    for bad in (data[:pieces[-1][0]], changed(data, pieces[3][0] + 8, bytes(40)), data):
+    frames = _frames(data)
+    for bad in (data[:frames[-1][0]], changed(data, frames[3][0] + 8, bytes(40)), data):
         answers = _run(lab, bad, (["check"], ["list"]))
         as_json = _run(lab, bad, (["list", "--json"],))["list"]
         good = json.loads(as_json.out)["good"]

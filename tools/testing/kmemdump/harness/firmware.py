@@ -324,7 +324,7 @@ class Held:
         self.lab = lab
         self.tasks = tasks
         if tasks:
-            append += " kmemdump.running=1"
+            append += " qcom_minidump.running=1"
         board = lab.kernel.board
         self.guest = lab.guest(None, append, files, hold=True,
                                firmware=firmware or cold_start(board), **kwargs)

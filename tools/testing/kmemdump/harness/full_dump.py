@@ -1,133 +1,151 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A dump of all memory of a machine that never was: small, in either byte order and with
-longs of either size, to test how the reader follows the kernel's list of regions. Written
-from the uapi header."""
+"""A dump of all memory of a machine that never was: small, in either byte order and with longs of
+either size, to test how the reader follows the kernel's list of regions. Written from the uapi
+header."""
 
 import struct
 
 BASE = 0x100000         # physical address of its RAM
-SIZE = 0x10000
-PAGE_SHIFT = 12
-NODE_BITS, NODE_SHIFT, NODE_SLOTS = 4, 0, 16
-ENTRY = {"id": 0, "class": 4, "flags": 5, "owner": 8, "version": 16, "nr": 20, "max": 28,
-         "segments": 32}
-PERCPU = 2
-MODULE_NAME = 24
+SIZE = 0x4000
+PAGE = 0x1000
+HEAD = 0x10             # where in RAM the head of the list is
+MASK = 0x20             # where the mask of possible CPUs is
 CPUS = (0, 2)
+PERCPU = 1
+# Where the members of an entry are.
+ENTRY = {"id": 0, "class": 4, "flags": 5, "version": 8, "nr_pieces": 12, "max_pieces": 20,
+         "list": 24, "pieces": 40, "pfns": 48, "names": 56}
+ARM64 = 183
 
 
 class FullDump:
-    """The bytes are @elf. @regions: name -> (id, class, is per-CPU, bytes, is a module's)."""
+    """The bytes are @elf, made of @ram and @lines of VMCOREINFO, which both may be changed before.
+    @regions: name -> (id, class, is per-CPU, parts of its bytes, owner). With a @tag, it is of
+    arm64, and that is the upper byte of all pointers."""
 
-    def __init__(self, order="<", long_size=8):
-        self.order, self.long_size = order, long_size
-        self.linear = 0xffff888000000000 if long_size == 8 else 0xc0000000
-        self.far = 0xffffc90000123000 if long_size == 8 else 0xf0123000
+    def __init__(self, order="<", long_size=8, phys_size=8, tag=None):
+        self.order, self.long_size, self.phys_size, self.tag = order, long_size, phys_size, tag
+        wide = long_size == 8
+        self.linear = 0xffff888000000000 if wide else 0xc0000000
+        # The kernel image and vmalloc memory are elsewhere.
+        self.image = 0xffffffff81000000 if wide else 0xd0000000
+        self.far = 0xffffc90000123000 if wide else 0xf0123000
+        self.piece_size = 2 * long_size + phys_size
         self.ram = bytearray(SIZE)
-        self.used = 0x1000      # the index and the roots are below
-        self.regions = {"plain": (5, 2, False, b"in the linear map", True),
-                        "percpu": (20, 3, True, b"of CPU 0of CPU 2", False),
-                        "far": (65536, 0, False, b"x" * 100, False)}
-        module = self._far_page(b"\0" * MODULE_NAME + b"a_module\0")
-        entries = {}
-        for name, (number, kind, percpu, data, owned) in self.regions.items():
-            entry = self._entry(name, number, kind, percpu, data, module if owned else 0)
-            entries[number] = self._far_page(entry, 1) if name == "far" else self._linear(entry)
-        self._root(0x800, entries)
-        self._root(0x808, {(self.far >> PAGE_SHIFT) + i: page >> PAGE_SHIFT << 1 | 1
-                           for i, page in enumerate(self.far_pages)})
-        self._put(0x810, self._long(sum(1 << cpu for cpu in CPUS)))
-        self._put(0, self._index())
-        self.elf = self._elf()
+        self.used = 0x40
+        self.regions = {"plain": (5, 2, False, [b"in the l", b"inear map"], "a_module"),
+                        "percpu": (20, 3, True, [b"of CPU 0", b"of CPU 2"], "kernel"),
+                        "far": (65536, 0, False, [b"x" * 40, b"y" * 60], "kernel")}
+        self.entries = {name: self._entry(name, *region) for name, region in self.regions.items()}
+        self.link(self.entries.values())
+        self.put(MASK, self.long(sum(1 << cpu for cpu in CPUS)))
+        self.lines = {
+            "OSRELEASE": "0", "PAGESIZE": PAGE,
+            "OFFSET(list_head.next)": 0, "OFFSET(list_head.prev)": long_size,
+            "KMEMDUMP_ENTRIES": f"{BASE + HEAD:x}", "KMEMDUMP_LINEAR": f"{self.linear:x}",
+            "KMEMDUMP_CPUS": f"{BASE + MASK:x}", "NUMBER(kmemdump_cpus)": max(CPUS) + 1,
+            **{f"OFFSET(kmemdump_entry.{name})": at for name, at in ENTRY.items()},
+            "SIZE(kmemdump_piece)": self.piece_size, "OFFSET(kmemdump_piece.virt_addr)": 0,
+            "OFFSET(kmemdump_piece.phys_addr)": long_size,
+            "OFFSET(kmemdump_piece.size)": long_size + phys_size}
 
-    far_pages = (BASE + 0xe000, BASE + 0xd000)
-
-    def _pack(self, fmt, *values):
+    def pack(self, fmt, *values):
         return struct.pack(self.order + fmt, *values)
 
-    def _long(self, value):
-        return self._pack("Q" if self.long_size == 8 else "I", value)
+    def long(self, value):
+        return self.pack("Q" if self.long_size == 8 else "I", value)
 
-    def _put(self, at, data):
+    def pointer(self, address):
+        if self.tag is not None:
+            address = address & (1 << 56) - 1 | self.tag << 56
+        return self.long(address)
+
+    def piece(self, virtual, physical, size):
+        return self.long(virtual) + self.pack("Q" if self.phys_size == 8 else "I", physical) + \
+            self.long(size)
+
+    def put(self, at, data):
+        """Have @data at @at in RAM."""
         self.ram[at:at + len(data)] = data
 
-    def _new(self, data):
-        """Put @data somewhere; its physical address."""
+    def new(self, data):
+        """Put @data somewhere; where that is in RAM."""
         at = self.used
-        self._put(at, data)
+        self.put(at, data)
         self.used = -(-(at + len(data)) // 16) * 16
-        assert self.used < 0xd000
-        return BASE + at
+        assert self.used < 2 * PAGE
+        return at
 
-    def _linear(self, data):
-        return self._new(data) + self.linear
+    # The physical pages of vmalloc memory.
+    far_pages = (BASE + 3 * PAGE, BASE + 2 * PAGE)
 
-    def _far_page(self, data, number=0):
-        """Put @data into a page that is not in the linear map; its virtual address."""
-        self._put(self.far_pages[number] - BASE, data)
-        return self.far + (number << PAGE_SHIFT)
+    def _far(self, data, skip):
+        """Put @data into vmalloc memory, @skip bytes after the start of a page; its address there,
+        and that of the page frames."""
+        pages = (bytes(skip) + data).ljust(2 * PAGE, b"\0")
+        for i, page in enumerate(self.far_pages):
+            self.put(page - BASE, pages[i * PAGE:(i + 1) * PAGE])
+        frames = self.new(b"".join(self.long(page // PAGE) for page in self.far_pages))
+        return self.far + skip, self.address(frames)
 
-    def _entry(self, name, number, kind, percpu, data, owner):
-        """An entry that has moved once: the second copy of its segments counts."""
-        parts = [data[:8], data[8:]] if percpu or len(data) < 50 else [data]
+    def make_entry(self, number, kind, flags, nr, room, pieces, pfns=0, names=b"x\0kernel\0"):
+        """The bytes of an entry whose second copy of @nr pieces counts; not yet in the list."""
+        entry = bytearray(ENTRY["names"])
+        for name, data in (("id", self.pack("IBB", number, kind, flags)),
+                           ("version", self.pack("IIII", 3, 77, nr, room)),
+                           ("pieces", self.pointer(pieces)),
+                           ("pfns", self.pointer(pfns) if pfns else self.long(0))):
+            entry[ENTRY[name]:ENTRY[name] + len(data)] = data
+        return bytes(entry) + names
+
+    def _entry(self, name, number, kind, percpu, parts, owner):
         room = len(parts) + 1
-        entry = bytearray(ENTRY["segments"])
-        struct.pack_into(self.order + "IBB", entry, 0, number, kind, PERCPU if percpu else 0)
-        entry[ENTRY["owner"]:ENTRY["owner"] + self.long_size] = self._long(owner)
-        struct.pack_into(self.order + "IIII", entry, ENTRY["version"], 3, 77, len(parts), room)
-        entry += bytes(room * self._segment_size)
+        pieces = bytes(room * self.piece_size)
         for part in parts:
-            phys = self._new(part)
-            entry += self._long(phys + self.linear) + self._pack("Q", phys) + \
-                self._long(len(part))
-        entry += bytes((room - len(parts)) * self._segment_size)
-        return bytes(entry) + name.encode() + b"\0"
+            at = self.new(part)
+            pieces += self.piece(self.address(at), BASE + at, len(part))
+        pieces += bytes(self.piece_size)
+        if name == "far":
+            # The end of a page is in the middle of a piece.
+            address, pfns = self._far(pieces, PAGE - room * self.piece_size - self.piece_size // 2)
+        else:
+            address, pfns = self.address(self.new(pieces)), 0
+        return self.new(self.make_entry(number, kind, PERCPU if percpu else 0, len(parts), room,
+                                        address, pfns, f"{name}\0{owner}\0".encode()))
+
+    def address(self, at):
+        """The address in the linear map of what is at @at in RAM."""
+        return BASE + at + self.linear
+
+    def link(self, entries):
+        """Have the list be of the entries that are at @entries in RAM."""
+        places = [HEAD] + [at + ENTRY["list"] for at in entries]
+        # The head is in the kernel image.
+        nodes = [self.image + HEAD] + [self.address(at) for at in places[1:]]
+        for i, at in enumerate(places):
+            self.put(at, self.pointer(nodes[(i + 1) % len(nodes)]) + self.pointer(nodes[i - 1]))
 
     @property
-    def _segment_size(self):
-        return 2 * self.long_size + 8
+    def info(self):
+        """What VMCOREINFO says."""
+        return "".join(f"{key}={value}\n" for key, value in self.lines.items()).encode()
 
-    def _tree(self, entries, shift):
-        """A node with all of @entries, whose keys it resolves from bit @shift on."""
-        slots = {}
-        for key, value in entries.items():
-            slots.setdefault(key >> shift & 15, {})[key & (1 << shift) - 1] = value
-        node = bytearray(NODE_SLOTS + 16 * self.long_size)
-        node[NODE_SHIFT] = shift
-        for slot, below in slots.items():
-            value = self._tree(below, shift - NODE_BITS) if shift else below[0]
-            at = NODE_SLOTS + slot * self.long_size
-            node[at:at + self.long_size] = self._long(value)
-        return self._linear(node) + 2
-
-    def _root(self, at, entries):
-        shift = 0
-        while max(entries) >> shift + NODE_BITS:
-            shift += NODE_BITS
-        self._put(at, self._long(self._tree(entries, shift)))
-
-    def _index(self):
-        return b"KMEMDUMP" + self._pack(
-            "IIQQQQQII20H", 1, 104, self.linear, 0, BASE + 0x800, BASE + 0x808, BASE + 0x810, 3,
-            PERCPU, self.long_size, 8, PAGE_SHIFT, NODE_BITS, NODE_SHIFT, NODE_SLOTS, ENTRY["id"],
-            ENTRY["class"], ENTRY["flags"], ENTRY["owner"], ENTRY["version"], ENTRY["nr"],
-            ENTRY["max"], ENTRY["segments"], self._segment_size, 0, self.long_size,
-            self.long_size + 8, MODULE_NAME, 0)
-
-    def _elf(self):
-        info = b"OSRELEASE=0\nKMEMDUMP_INDEX=%x\n" % BASE
-        info += bytes(-len(info) % 4)
-        notes = self._pack("III", 11, len(info), 0) + b"VMCOREINFO\0\0" + info
+    @property
+    def elf(self):
+        info = self.info + bytes(-len(self.info) % 4)
+        notes = self.pack("III", 11, len(info), 0) + b"VMCOREINFO\0\0" + info
         wide = self.long_size == 8
         header, phdr = (64, 56) if wide else (52, 32)
         notes_at = header + 2 * phdr
         ram_at = -(-(notes_at + len(notes)) // 16) * 16
         ident = b"\x7fELF" + bytes((2 if wide else 1, 1 if self.order == "<" else 2, 1))
+        machine = ARM64 if self.tag is not None else 62 if wide else 3
         out = ident.ljust(16, b"\0")
-        out += self._pack("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH", 4, 62 if wide else 3, 1, 0,
-                          header, 0, 0, header, phdr, 2, 0, 0, 0)
-        for kind, at, phys, size in ((4, notes_at, 0, len(notes)), (1, ram_at, BASE, SIZE)):
+        out += self.pack("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH", 4, machine, 1, 0, header, 0,
+                         0, header, phdr, 2, 0, 0, 0)
+        for kind, at, phys, size in ((4, notes_at, 0, len(notes)),
+                                     (1, ram_at, BASE, len(self.ram))):
             # No virtual addresses, as a hypervisor leaves it.
-            out += self._pack("IIQQQQQQ", kind, 0, at, 0, phys, size, size, 0) if wide else \
-                self._pack("IIIIIIII", kind, at, 0, phys, size, size, 0, 0)
+            out += self.pack("IIQQQQQQ", kind, 0, at, 0, phys, size, size, 0) if wide else \
+                self.pack("IIIIIIII", kind, at, 0, phys, size, size, 0, 0)
         return (out + notes).ljust(ram_at, b"\0") + bytes(self.ram)

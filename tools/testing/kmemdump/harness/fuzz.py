@@ -25,9 +25,9 @@ FOUND = HERE / "fuzz/found"
 
 
 def _elf():
-    # Large inputs make few tries; what stands farther back is memory.
+    # Large inputs make few tries; what comes after that is memory.
     return [Minidump(Core.small()).elf, lab().elf(STORED_RECORD).read_bytes()[:65536],
-            FullDump().elf]
+            FullDump().elf, FullDump(">", 4, 4).elf, FullDump(tag=0xf4).elf]
 
 
 def _record():

@@ -96,8 +96,9 @@ class Lab:
     def guest(self, area=None, append="", files=None, **kwargs):
         """A guest with the test modules in /root. @area is how large the kmemdump area of ramoops
         is, if not as the board says."""
-        files = {**(files or {}), "/root/kmemdump_test.ko": self.sample}
-        files |= {f"/root/{path.name}": path for path in self.test_modules.glob("*.ko")}
+        files = dict(files or {})
+        for folder in (self.test_modules, self.kernel.module("samples/kmemdump")):
+            files |= {f"/root/{path.name}": path for path in folder.glob("*.ko")}
         if area:
             append = f"ramoops.kmemdump_size={area} {append}"
         return Guest(self.kernel, files, append, **kwargs)
@@ -135,7 +136,7 @@ class Lab:
         for name, row in listing.items():
             expect(name in regions, f"region {name}", str(sorted(regions)))
             found = regions[name]
-            want = dict(zip(("id", "class", "size", "segments", "owner"), row))
+            want = dict(zip(("id", "class", "size", "pieces", "owner"), row))
             shown = {key: str(found[key]) for key in want}
             expect(shown == want and found["state"] == "ok", f"{name} as debugfs had it: {want}",
                    str(found))

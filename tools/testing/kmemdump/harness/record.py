@@ -25,14 +25,14 @@ def packed(data):
                           check=True).stdout
 
 
-def piece(offset, length, body):
-    """The data frames of a piece of the image: @body is what packed() makes of it."""
+def part(offset, length, body):
+    """The data frame of a part of the image: @body is what packed() makes of it."""
     return frame(DATA, offset, length, len(body)) + body
 
 
-def record(size, pieces, carried=None, time=1_800_000_000):
-    """A whole record of an image of @size bytes; @pieces is that of its data frames."""
-    return (frame(HEADER, 0, size, time) + pieces
+def record(size, parts, carried=None, time=1_800_000_000):
+    """A whole record of an image of @size bytes; @parts is that of its data frames."""
+    return (frame(HEADER, 0, size, time) + parts
             + frame(COMMIT, size if carried is None else carried, size, time))
 
 
@@ -54,14 +54,14 @@ def note(name, kind, desc):
     return struct.pack("<III", len(name), len(desc), kind) + pad(name) + pad(desc)
 
 
-def region_list(rows, segments):
-    """The note that lists regions: @rows are (name, first segment, number of them, size, size for
-    each CPU), @segments are (vaddr, size, CPU); what is the last of each may be missing."""
-    desc = struct.pack("<10I", 1, 40, 176, len(rows), 32, len(segments), 16, 0, 0, 0)
+def region_list(rows, pieces):
+    """The note that lists regions: @rows are (name, first piece, number of them, size, size for
+    each CPU), @pieces are (vaddr, size, CPU); what is the last of each may be missing."""
+    desc = struct.pack("<10I", 1, 40, 176, len(rows), 32, len(pieces), 16, 0, 0, 0)
     desc += b"".join(struct.pack("<64s64s8IQQ", name.encode(), b"kernel", i, 2, 0, first, nr,
                                  *(percpu or [0]), 0, 0, size, 1)
                      for i, (name, first, nr, size, *percpu) in enumerate(rows))
     desc += b"".join(struct.pack("<QQQII", vaddr, vaddr, size, cpu, 0)
-                     for vaddr, size, cpu in (segment if len(segment) > 2 else (*segment, NO_CPU)
-                                              for segment in segments))
+                     for vaddr, size, cpu in (piece if len(piece) > 2 else (*piece, NO_CPU)
+                                              for piece in pieces))
     return note("KMEMDUMP", 0x4b4d4431, desc)

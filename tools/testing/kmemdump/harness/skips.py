@@ -7,6 +7,8 @@ PPC64LE = ("ppc64le-radix", "ppc64le-hash")
 KUNIT = {
     "kmemdump-elfcore.unreadable_region":
         (PPC64LE, "this architecture can't take a page out of the linear map"),
+    "kmemdump-list.far_pieces":
+        (PPC64LE, "this machine has not so many pages"),
     "kmemdump-translate.reserved_memory":
         (PPC64LE, "no reserved memory on this machine"),
     "kmemdump-translate.mixed_memory":

@@ -16,7 +16,8 @@ from .lab import expect, tree
 BOOT = "kunit.enable=1 kunit.filter=speed>very_slow loglevel=7"
 # Suites that only some kernels have: the option that builds them.
 OPTIONS = {"kmemdump-fadump": "CONFIG_KMEMDUMP_FADUMP",
-           "kmemdump-minidump": "CONFIG_QCOM_MINIDUMP_KUNIT_TEST"}
+           "kmemdump-minidump": "CONFIG_QCOM_MINIDUMP_KUNIT_TEST",
+           "kmemdump-slots": "CONFIG_QCOM_MINIDUMP_KUNIT_TEST"}
 CASE = re.compile(r"^\s*KUNIT_CASE(?:_SLOW|_PARAM|_ATTR)?\((\w+)", re.M)
 SUITE = re.compile(r"^static struct kunit_suite \w+ = \{.*?\.name\s*=\s*\"([\w-]+)\".*?^\};", re.M | re.S)
 

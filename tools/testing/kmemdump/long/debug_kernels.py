@@ -19,10 +19,6 @@ REPORT = re.compile(r"BUG:|WARNING:|UBSAN:|Oops|possible (?:circular|recursive)|
                     r"sleeping function|new suspected memory leaks|inconsistent lock state|"
                     r"lock held when returning|scheduling while atomic")
 PANICS = 20
-# The storm has a backend with slots, which follow the tasks then. With KASAN a task is in 9
-# pieces, and half of the slots at most are for those that run.
-APPEND = "kmemdump.running=1"
-SLOTS = 72
 
 
 def _no_report(text, what):
@@ -33,7 +29,7 @@ def _no_report(text, what):
 
 
 def _guest(there, append=""):
-    return there.guest(append=f"{append} {APPEND}", cpus=4, memory_mib=1536, timeout=600)
+    return there.guest(append=append, cpus=4, memory_mib=1536, timeout=600)
 
 
 def _console(variant):
@@ -70,19 +66,15 @@ def _no_leaks(guest):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_storm_and_unloading(variant):
     with _guest(lab(variant=variant)) as guest:
-        guest.run(f"insmod kmemdump_storm.ko crash=0 delay_us=20000000 slots={SLOTS} "
-                  "least_attaches=10", timeout=600)
+        guest.run("insmod kmemdump_storm.ko crash=0 delay_us=20000000 least_attaches=10",
+                  timeout=600)
         guest.run("rmmod kmemdump_storm && insmod kmemdump_provider.ko leave=1 && "
                   "rmmod kmemdump_provider && cd /sys/kernel/debug/kmemdump && "
-                  "cat regions not_carried backends && cat vmcore > /dev/null && cd /root",
-                  timeout=600)
+                  "cat regions not_carried backends && cd /root", timeout=600)
         if variant == "debug":
             _no_leaks(guest)
         log = guest.run("dmesg", timeout=600)
         expect("storm over" in log, "the storm to end", log[-3000:])
-        # As many slots would do for all regions; those of four tasks are set aside.
-        carried = [int(n) for n in re.findall(r"storm-slots attached: (\d+) regions", log)]
-        expect(carried and max(carried) <= 52, "tasks to be followed", str(carried))
         _no_report(guest.text + log, variant)
 
 
@@ -91,7 +83,7 @@ def test_panics_in_a_storm(variant):
     there = lab(variant=variant)
     with _guest(there) as guest:
         for i in range(PANICS):
-            dump, console = there.crash(guest, "storm", f"insmod kmemdump_storm.ko slots={SLOTS} "
+            dump, console = there.crash(guest, "storm", "insmod kmemdump_storm.ko "
                                         f"delay_us={i * 7919 % 20011}", timeout=600)
             _no_report(console, f"{variant}, panic {i}")
             expect("complete record" in there.reader("check", dump), "a whole dump")

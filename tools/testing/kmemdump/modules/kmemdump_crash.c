@@ -164,12 +164,12 @@ static int no_update(struct kmemdump_backend *be, const struct kmemdump_entry *e
 	return 0;
 }
 
-static const struct kmemdump_backend_ops hang_ops = {
+static const struct kmemdump_table_ops hang_ops = {
 	.add = hang_add, .remove = no_remove, .update = no_update,
 };
 
 static struct kmemdump_backend hang_backend = {
-	.name = "test-hang", .ops = &hang_ops, .max_slots = UINT_MAX, .max_bytes = U64_MAX,
+	.name = "test-hang", .table = &hang_ops, .max_slots = UINT_MAX, .max_bytes = U64_MAX,
 };
 
 static int hang_thread(void *unused)
@@ -233,7 +233,7 @@ static int no_add(struct kmemdump_backend *be, const struct kmemdump_entry *entr
 	return 0;
 }
 
-static const struct kmemdump_backend_ops detach_ops = {
+static const struct kmemdump_table_ops detach_ops = {
 	.add = no_add, .remove = hang_remove, .update = no_update,
 };
 
@@ -245,7 +245,7 @@ static int detach_thread(void *unused)
 
 static void crash_detach(void)
 {
-	hang_backend.ops = &detach_ops;
+	hang_backend.table = &detach_ops;
 	if (hang_elsewhere(detach_thread))
 		panic("kmemdump test: while another CPU detaches a backend");
 }
@@ -261,13 +261,13 @@ static int detaching_write(struct kmemdump_backend *be, const void *buf, size_t 
 	return -EIO;
 }
 
-static const struct kmemdump_backend_ops detaching_ops = {
+static const struct kmemdump_writer_ops detaching_ops = {
 	.write = detaching_write,
 };
 
 static void crash_self_detach(void)
 {
-	bad_backend.ops = &detaching_ops;
+	bad_backend.writer = &detaching_ops;
 	if (!kmemdump_register_backend(&bad_backend) && !kmemdump_register_backend(&hang_backend))
 		panic("kmemdump test: a backend goes in the panic");
 }
@@ -279,12 +279,12 @@ static int bad_write(struct kmemdump_backend *be, const void *buf, size_t len)
 	panic("kmemdump test: inside of a writer");
 }
 
-static const struct kmemdump_backend_ops bad_ops = {
+static const struct kmemdump_writer_ops bad_ops = {
 	.write = bad_write,
 };
 
 static struct kmemdump_backend bad_backend = {
-	.name = "test-bad", .ops = &bad_ops, .max_bytes = UINT_MAX,
+	.name = "test-bad", .writer = &bad_ops, .max_bytes = UINT_MAX,
 };
 
 static void crash_nested(void)
@@ -301,13 +301,13 @@ static int faulting_write(struct kmemdump_backend *be, const void *buf, size_t l
 	return 0;
 }
 
-static const struct kmemdump_backend_ops faulting_ops = {
+static const struct kmemdump_writer_ops faulting_ops = {
 	.write = faulting_write,
 };
 
 static void crash_nested_oops(void)
 {
-	bad_backend.ops = &faulting_ops;
+	bad_backend.writer = &faulting_ops;
 	crash_nested();
 }
 

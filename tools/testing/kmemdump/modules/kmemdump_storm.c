@@ -32,9 +32,6 @@ module_param(least_rounds, uint, 0);
 static unsigned int least_attaches;
 module_param(least_attaches, uint, 0);
 
-static unsigned int slots = 60;
-module_param(slots, uint, 0);
-
 static bool crash = true;
 module_param(crash, bool, 0);
 
@@ -145,36 +142,12 @@ static int storm_update(struct kmemdump_backend *be, const struct kmemdump_entry
 	return 0;
 }
 
-static const struct kmemdump_backend_ops storm_ops = {
+static const struct kmemdump_table_ops storm_ops = {
 	.add = storm_add, .remove = storm_remove, .update = storm_update,
 };
 
 static struct kmemdump_backend storm_backend = {
-	.name = "storm", .ops = &storm_ops, .max_slots = 40, .max_bytes = U64_MAX,
-};
-
-/* Another one, for which the core does all of that. */
-
-static void storm_fill(struct kmemdump_backend *be, unsigned int copy,
-		       const struct kmemdump_slot *slots, unsigned int nr)
-{
-}
-
-static void storm_slot(struct kmemdump_backend *be, unsigned int copy, unsigned int slot,
-		       phys_addr_t phys_addr)
-{
-}
-
-static void storm_publish(struct kmemdump_backend *be, unsigned int copy, unsigned int nr)
-{
-}
-
-static const struct kmemdump_backend_ops slot_ops = {
-	.fill = storm_fill, .move = storm_slot, .publish = storm_publish,
-};
-
-static struct kmemdump_backend slot_backend = {
-	.name = "storm-slots", .ops = &slot_ops, .max_bytes = U64_MAX,
+	.name = "storm", .table = &storm_ops, .max_slots = 40, .max_bytes = U64_MAX,
 };
 
 static int come_and_go(void *unused)
@@ -182,13 +155,11 @@ static int come_and_go(void *unused)
 	int ret;
 
 	while (!kthread_should_stop()) {
-		ret = kmemdump_register_backend(&storm_backend) ?:
-		      kmemdump_register_backend(&slot_backend);
+		ret = kmemdump_register_backend(&storm_backend);
 		if (ret) {
 			WRITE_ONCE(error, ret);
 			break;
 		}
-		kmemdump_unregister_backend(&slot_backend);
 		kmemdump_unregister_backend(&storm_backend);
 		atomic_long_inc(&attaches);
 		cond_resched();
@@ -262,7 +233,6 @@ static int __init kmemdump_storm_init(void)
 	roaming.virt_addr = __va(0);
 	if (roam_mib && kmemdump_register_region(&roaming))
 		return -EINVAL;
-	slot_backend.max_slots = slots;
 	init_irq_work(&mover, move_stable);
 	others[0] = kthread_run(keep_moving, NULL, "storm-move");
 	/* Detaching waits for all CPUs, and everybody for it: too slow before a panic. */

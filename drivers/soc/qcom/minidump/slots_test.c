@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: KUnit tests of the core image that is cut into slots.
+ * Qualcomm minidump: KUnit tests of the core image that is cut into slots.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
 #include <linux/elf.h>
 #include <linux/io.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/sched/task_stack.h>
 #include <linux/slab.h>
@@ -13,16 +14,17 @@
 #include <linux/vmalloc.h>
 #include <linux/xxhash.h>
 
-#include "test_backend.h"
+#include "../../../../mm/kmemdump/test_backend.h"
+#include "minidump.h"
 
-#define MAX_SLOTS	40
+#define MAX_SLOTS	160
 
-/* A backend that keeps what is published, and what firmware would save of it. */
+/* A table that keeps what is published, and what firmware would save of it. */
 struct slot_backend {
-	struct kmemdump_backend	be;
+	struct minidump_slots	*s;
 	struct kmemdump_table	*table;
-	struct kmemdump_slot	copies[KMEMDUMP_SLOT_COPIES][1 + MAX_SLOTS];
-	struct kmemdump_slot	*slots;		/* those published */
+	struct minidump_slot	copies[MINIDUMP_COPIES][1 + MAX_SLOTS];
+	struct minidump_slot	*slots;		/* those published */
 	unsigned int		nr;
 	unsigned int		last_copy;
 	unsigned int		nr_published;
@@ -39,30 +41,30 @@ static u64 hash_headers(const struct slot_backend *sb)
 	return xxh64(ehdr, sizeof(*ehdr) + ehdr->e_phnum * sizeof(struct elf64_phdr), 0);
 }
 
-static struct kmemdump_slot *spare_copy(struct kmemdump_backend *be, unsigned int copy)
+static struct minidump_slot *spare_copy(struct minidump_slots *s, unsigned int copy)
 {
-	struct slot_backend *sb = container_of(be, struct slot_backend, be);
+	struct slot_backend *sb = s->data;
 
 	if (sb->slots)
 		sb->nr_wrong += sb->slots == sb->copies[copy] || hash_headers(sb) != sb->hash;
 	return sb->copies[copy];
 }
 
-static void fill(struct kmemdump_backend *be, unsigned int copy,
-		 const struct kmemdump_slot *slots, unsigned int nr)
+static void fill(struct minidump_slots *s, unsigned int copy, const struct minidump_slot *slots,
+		 unsigned int nr)
 {
-	memcpy(spare_copy(be, copy), slots, nr * sizeof(*slots));
+	memcpy(spare_copy(s, copy), slots, nr * sizeof(*slots));
 }
 
-static void move(struct kmemdump_backend *be, unsigned int copy, unsigned int slot,
+static void move(struct minidump_slots *s, unsigned int copy, unsigned int slot,
 		 phys_addr_t phys_addr)
 {
-	spare_copy(be, copy)[slot].phys_addr = phys_addr;
+	spare_copy(s, copy)[slot].phys_addr = phys_addr;
 }
 
-static void publish(struct kmemdump_backend *be, unsigned int copy, unsigned int nr)
+static void publish(struct minidump_slots *s, unsigned int copy, unsigned int nr)
 {
-	struct slot_backend *sb = container_of(be, struct slot_backend, be);
+	struct slot_backend *sb = s->data;
 
 	if (sb->slots)
 		sb->nr_wrong += hash_headers(sb) != sb->hash;
@@ -73,36 +75,50 @@ static void publish(struct kmemdump_backend *be, unsigned int copy, unsigned int
 	sb->nr_published++;
 }
 
-static const struct kmemdump_backend_ops slot_ops = {
+static const struct minidump_slots_ops slot_ops = {
 	.fill = fill,
 	.move = move,
 	.publish = publish,
 };
 
-static void detach(void *data)
+static void detach(struct slot_backend *sb)
+{
+	kmemdump_detach(sb->table, &sb->s->be);
+	minidump_slots_stop(sb->s);
+	sb->table = NULL;
+}
+
+static void free_backend(void *data)
 {
 	struct slot_backend *sb = data;
 
 	if (sb->table)
-		kmemdump_detach(sb->table, &sb->be);
+		detach(sb);
+	minidump_slots_free(sb->s);
 	vfree(sb->dump);
+}
+
+static struct slot_backend *attach_following(struct kunit *test, struct kmemdump_table *table,
+					     unsigned int max_slots, size_t staging_size,
+					     bool follow_tasks)
+{
+	struct slot_backend *sb = kunit_kzalloc(test, sizeof(*sb), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, sb);
+	sb->s = minidump_slots_alloc("test-slots", &slot_ops, max_slots, staging_size,
+				     follow_tasks);
+	KUNIT_ASSERT_NOT_NULL(test, sb->s);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_backend, sb), 0);
+	sb->s->data = sb;
+	KUNIT_ASSERT_EQ(test, kmemdump_attach(table, &sb->s->be), 0);
+	sb->table = table;
+	return sb;
 }
 
 static struct slot_backend *attach(struct kunit *test, struct kmemdump_table *table,
 				   unsigned int max_slots, size_t staging_size)
 {
-	struct slot_backend *sb = kunit_kzalloc(test, sizeof(*sb), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, sb);
-	sb->be.name = "test-slots";
-	sb->be.ops = &slot_ops;
-	sb->be.max_slots = max_slots;
-	sb->be.max_bytes = U64_MAX;
-	sb->be.staging_size = staging_size;
-	KUNIT_ASSERT_EQ(test, kmemdump_attach(table, &sb->be), 0);
-	sb->table = table;
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, detach, sb), 0);
-	return sb;
+	return attach_following(test, table, max_slots, staging_size, false);
 }
 
 /* A page of its own, so that a test knows what shares it; its neighbours are not used. */
@@ -211,7 +227,7 @@ static void at_panic(struct slot_backend *sb)
 {
 	static struct pt_regs regs;
 
-	kmemdump_slots_panic(&sb->be, sb->table, sb->table->image, &regs);
+	kmemdump_write_all(sb->table, &regs);
 }
 
 static void layout(struct kunit *test)
@@ -321,9 +337,8 @@ static void removal(struct kunit *test)
 	/* Each time the other table of two, and at the end none. */
 	KUNIT_EXPECT_NE(test, second, first);
 	KUNIT_EXPECT_EQ(test, sb->last_copy, first);
-	KUNIT_EXPECT_LT(test, max(first, second), KMEMDUMP_SLOT_COPIES - 1);
-	kmemdump_detach(table, &sb->be);
-	sb->table = NULL;
+	KUNIT_EXPECT_LT(test, max(first, second), MINIDUMP_COPIES - 1);
+	detach(sb);
 	KUNIT_EXPECT_EQ(test, sb->nr, 0);
 }
 
@@ -339,7 +354,7 @@ static void moving(struct kunit *test)
 	for (i = 0; i < 4; i++) {
 		region.virt_addr = i & 1 ? a : b;
 		copy = sb->last_copy;
-		KUNIT_ASSERT_EQ(test, kmemdump_move(table, &region), 0);
+		KUNIT_ASSERT_EQ(test, kmemdump_update(table, &region), 0);
 		KUNIT_EXPECT_NE(test, sb->last_copy, copy);
 		save(test, sb);
 		KUNIT_EXPECT_TRUE(test, has(sb, region.virt_addr, 10));
@@ -369,9 +384,11 @@ static void no_room(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, has(sb, pages[4], 10) && has(sb, pages[5], 10));
 	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_regions, 3);
 	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_left_out, 3);
-	for (i = 0; i < 6; i++)
-		KUNIT_EXPECT_EQ(test, !!find(sb, pages[i], 10),
-				kmemdump_carried(xa_load(&table->regions, ids[i]), &sb->be));
+	for (i = 0; i < 6; i++) {
+		int reason = kmemdump_reason(&sb->s->be, xa_load(&table->ids, ids[i]));
+
+		KUNIT_EXPECT_EQ(test, !!find(sb, pages[i], 10), reason == KMEMDUMP_CARRIED);
+	}
 	/* Also of one that never had a chance. */
 	kmemdump_test_add_ranked(test, table, "late", own_page(test, 9), 10,
 				 KMEMDUMP_PRIORITY_LOW);
@@ -472,7 +489,7 @@ static void panic_packs(struct kunit *test)
 	}
 	kmemdump_test_add(test, table, "large", large, 8 * PAGE_SIZE, 0);
 	at_panic(sb);
-	KUNIT_EXPECT_EQ(test, sb->last_copy, KMEMDUMP_SLOT_COPIES - 1);
+	KUNIT_EXPECT_EQ(test, sb->last_copy, MINIDUMP_COPIES - 1);
 	save(test, sb);
 	KUNIT_EXPECT_EQ(test, sb->nr, 1 + 4);
 	KUNIT_EXPECT_STREQ(test, sb->slots[4].name, "Kstaging");
@@ -494,7 +511,7 @@ static void panic_packs(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, has(sb, large, 8 * PAGE_SIZE));
 	/* What others do afterwards changes nothing. */
 	kmemdump_test_add(test, table, "late", own_page(test, 99), 100, 0);
-	KUNIT_EXPECT_EQ(test, sb->last_copy, KMEMDUMP_SLOT_COPIES - 1);
+	KUNIT_EXPECT_EQ(test, sb->last_copy, MINIDUMP_COPIES - 1);
 	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_regions, 21);
 
 	/* What is packed is a copy; there is no room for both of these outside of it. */
@@ -575,14 +592,14 @@ static void panic_with_nothing_staged(struct kunit *test)
 }
 
 /* A made-up task, each piece a page of its own. */
-static void make_pieces(struct kunit *test, struct kmemdump_segment *pieces, u8 fill_with)
+static void make_pieces(struct kunit *test, struct kmemdump_piece *pieces, u8 fill_with)
 {
 	unsigned int i;
 
-	for (i = 0; i < KMEMDUMP_TASK_PIECES; i++) {
+	for (i = 0; i < MINIDUMP_TASK_PIECES; i++) {
 		u8 *page = own_page(test, fill_with + i);
 
-		pieces[i] = (struct kmemdump_segment) {
+		pieces[i] = (struct kmemdump_piece) {
 			.virt_addr = (unsigned long)page,
 			.phys_addr = virt_to_phys(page),
 			.size = PAGE_SIZE,
@@ -591,32 +608,32 @@ static void make_pieces(struct kunit *test, struct kmemdump_segment *pieces, u8 
 }
 
 /* How many of the pieces the dump has. */
-static unsigned int nr_found(struct slot_backend *sb, const struct kmemdump_segment *pieces)
+static unsigned int nr_found(struct slot_backend *sb, const struct kmemdump_piece *pieces)
 {
 	unsigned int i, nr = 0;
 
-	for (i = 0; i < KMEMDUMP_TASK_PIECES; i++)
+	for (i = 0; i < MINIDUMP_TASK_PIECES; i++)
 		nr += has(sb, (void *)pieces[i].virt_addr, pieces[i].size);
 	return nr;
 }
 
 static void go_over_to(struct slot_backend *sb, unsigned int cpu,
-		       const struct kmemdump_segment *pieces)
+		       const struct kmemdump_piece *pieces)
 {
 	unsigned long flags;
 
 	local_irq_save(flags);
-	kmemdump_slots_switch(&sb->be, cpu, pieces);
+	minidump_slots_switch(sb->s, cpu, pieces);
 	local_irq_restore(flags);
 	/* The first one of a CPU has the table made anew, in an interrupt. */
-	kmemdump_slots_settle(&sb->be);
+	minidump_slots_settle(sb->s);
 }
 
 /* The tasks that run are in all that firmware finds, and those that ran are not. */
 static void running(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_segment tasks[4][KMEMDUMP_TASK_PIECES];
+	struct kmemdump_piece tasks[4][MINIDUMP_TASK_PIECES];
 	u8 *a = own_page(test, 0xaa), *b = own_page(test, 0xbb);
 	unsigned int last_cpu = cpumask_last(cpu_possible_mask);
 	struct kmemdump_region region = { .name = "moves", .virt_addr = a, .size = 10 };
@@ -626,19 +643,18 @@ static void running(struct kunit *test)
 	unsigned int i, j, nr;
 	char name[16];
 
-	if (num_possible_cpus() * KMEMDUMP_TASK_PIECES > MAX_SLOTS / 2)
+	if (num_possible_cpus() * MINIDUMP_TASK_PIECES > MAX_SLOTS / 2)
 		kunit_skip(test, "too many CPUs for the slots of this test");
-	table->follow_tasks = true;
-	sb = attach(test, table, MAX_SLOTS, 0);
-	KUNIT_EXPECT_EQ(test, sb->be.max_slots,
-			MAX_SLOTS - num_possible_cpus() * KMEMDUMP_TASK_PIECES);
+	sb = attach_following(test, table, MAX_SLOTS, 0, true);
+	KUNIT_EXPECT_EQ(test, sb->s->be.max_slots,
+			MAX_SLOTS - num_possible_cpus() * MINIDUMP_TASK_PIECES);
 	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 	for (i = 0; i < ARRAY_SIZE(tasks); i++)
 		make_pieces(test, tasks[i], 16 * i + 1);
 
 	go_over_to(sb, last_cpu, tasks[0]);
 	save(test, sb);
-	KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[0]), KMEMDUMP_TASK_PIECES);
+	KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[0]), MINIDUMP_TASK_PIECES);
 	for (i = 1; i < 50; i++) {
 		unsigned int now = i % ARRAY_SIZE(tasks), copy = sb->last_copy;
 
@@ -649,36 +665,35 @@ static void running(struct kunit *test)
 		ehdr = save(test, sb);
 		for (j = 0; j < ARRAY_SIZE(tasks); j++)
 			KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[j]),
-					j == now ? KMEMDUMP_TASK_PIECES : 0);
+					j == now ? MINIDUMP_TASK_PIECES : 0);
 		KUNIT_EXPECT_TRUE(test, has(sb, region.virt_addr, 10));
 		shdr = sb->dump + ehdr->e_shoff;
-		KUNIT_EXPECT_EQ(test, shdr[1 + sb->nr - KMEMDUMP_TASK_PIECES].sh_addr,
+		KUNIT_EXPECT_EQ(test, shdr[1 + sb->nr - MINIDUMP_TASK_PIECES].sh_addr,
 				tasks[now][0].virt_addr);
 		/* Other changes go on, and nothing of either is lost. */
 		if (i % 5 == 4) {
 			region.virt_addr = region.virt_addr == a ? b : a;
-			KUNIT_ASSERT_EQ(test, kmemdump_move(table, &region), 0);
+			KUNIT_ASSERT_EQ(test, kmemdump_update(table, &region), 0);
 			save(test, sb);
-			KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[now]), KMEMDUMP_TASK_PIECES);
+			KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[now]), MINIDUMP_TASK_PIECES);
 			KUNIT_EXPECT_TRUE(test, has(sb, region.virt_addr, 10));
 		}
 	}
 	snprintf(name, sizeof(name), "Ktask%u", last_cpu);
-	KUNIT_EXPECT_STREQ(test, sb->slots[sb->nr - KMEMDUMP_TASK_PIECES].name, name);
+	KUNIT_EXPECT_STREQ(test, sb->slots[sb->nr - MINIDUMP_TASK_PIECES].name, name);
 }
 
 /* Two CPUs take turns: what one changed is still there when the other one has. */
 static void running_on_two(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_segment tasks[4][KMEMDUMP_TASK_PIECES];
+	struct kmemdump_piece tasks[4][MINIDUMP_TASK_PIECES];
 	struct slot_backend *sb;
 	unsigned int i;
 
-	if (num_possible_cpus() != 2 || 2 * KMEMDUMP_TASK_PIECES > MAX_SLOTS / 2)
+	if (num_possible_cpus() != 2 || 2 * MINIDUMP_TASK_PIECES > MAX_SLOTS / 2)
 		kunit_skip(test, "not two CPUs, or too many slots");
-	table->follow_tasks = true;
-	sb = attach(test, table, MAX_SLOTS, 128 * PAGE_SIZE);
+	sb = attach_following(test, table, MAX_SLOTS, 128 * PAGE_SIZE, true);
 	for (i = 0; i < ARRAY_SIZE(tasks); i++)
 		make_pieces(test, tasks[i], 16 * i + 1);
 	for (i = 0; i < 40; i++) {
@@ -687,41 +702,39 @@ static void running_on_two(struct kunit *test)
 
 		go_over_to(sb, cpu, tasks[2 * cpu + i % 2]);
 		save(test, sb);
-		KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[2 * cpu + i % 2]), KMEMDUMP_TASK_PIECES);
+		KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[2 * cpu + i % 2]), MINIDUMP_TASK_PIECES);
 		KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[2 * cpu + !(i % 2)]), 0);
 		if (i > 2)
 			KUNIT_EXPECT_EQ(test, nr_found(sb, tasks[2 * !cpu]) +
 					      nr_found(sb, tasks[2 * !cpu + 1]),
-					KMEMDUMP_TASK_PIECES);
+					MINIDUMP_TASK_PIECES);
 	}
 	/* Once it is over, nothing is published any more. */
 	at_panic(sb);
 	i = sb->nr_published;
 	go_over_to(sb, 0, tasks[0]);
 	KUNIT_EXPECT_EQ(test, sb->nr_published, i);
-	kmemdump_detach(table, &sb->be);
-	sb->table = NULL;
-	KUNIT_EXPECT_EQ(test, sb->be.max_slots, MAX_SLOTS);
+	detach(sb);
 }
 
 /* What is cut out of a task is that task. */
 static void task_pieces(struct kunit *test)
 {
-	struct kmemdump_segment pieces[KMEMDUMP_TASK_PIECES], others[KMEMDUMP_TASK_PIECES];
+	struct kmemdump_piece pieces[MINIDUMP_TASK_PIECES], others[MINIDUMP_TASK_PIECES];
 	unsigned long stack = (unsigned long)task_stack_page(current);
 	const struct task_struct *task = current;
 	size_t nr_stack = 0;
 	phys_addr_t phys;
 	unsigned int i;
 
-	kmemdump_cut_task(task, pieces);
-	kmemdump_cut_task(&init_task, others);
+	minidump_cut_task(task, pieces);
+	minidump_cut_task(&init_task, others);
 	KUNIT_EXPECT_LE(test, pieces[0].virt_addr, (unsigned long)task);
 	KUNIT_EXPECT_GE(test, pieces[0].virt_addr + pieces[0].size, (unsigned long)(task + 1));
 	KUNIT_EXPECT_LE(test, others[0].virt_addr, (unsigned long)&init_task);
 	KUNIT_EXPECT_GE(test, others[0].virt_addr + others[0].size,
 			(unsigned long)(&init_task + 1));
-	for (i = 0; i < KMEMDUMP_TASK_PIECES; i++) {
+	for (i = 0; i < MINIDUMP_TASK_PIECES; i++) {
 		KUNIT_EXPECT_EQ(test, pieces[i].size, others[i].size);
 		KUNIT_ASSERT_TRUE(test, kmemdump_translate_addr(pieces[i].virt_addr, &phys));
 		KUNIT_EXPECT_EQ(test, pieces[i].phys_addr, phys);
@@ -735,13 +748,12 @@ static void task_pieces(struct kunit *test)
 static void few_slots_to_follow(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_segment task[KMEMDUMP_TASK_PIECES];
+	struct kmemdump_piece task[MINIDUMP_TASK_PIECES];
 	u8 *a = own_page(test, 1);
 	struct slot_backend *sb;
 
-	table->follow_tasks = true;
-	sb = attach(test, table, 3, 0);
-	KUNIT_EXPECT_EQ(test, sb->be.max_slots, 3);
+	sb = attach_following(test, table, 3, 0, true);
+	KUNIT_EXPECT_EQ(test, sb->s->be.max_slots, 3);
 	kmemdump_test_add(test, table, "a", a, 10, 0);
 	make_pieces(test, task, 1);
 	go_over_to(sb, 0, task);
@@ -750,24 +762,73 @@ static void few_slots_to_follow(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_found(sb, task), 0);
 }
 
-static void validity(struct kunit *test)
-{
-	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_test_backend *other = kmemdump_test_hands_off(test, 1);
-	struct kmemdump_backend be = {
-		.name = "bad", .max_slots = 1, .max_bytes = 1,
-	};
-	struct kmemdump_backend_ops ops = *other->be.ops;
+/* Regions that come, go and are updated while all CPUs switch tasks. */
+struct storm {
+	struct kmemdump_table	*table;
+	struct kmemdump_region	region;
+	const u8		*places[2];
+};
 
-	ops.publish = publish;
-	be.ops = &ops;
-	KUNIT_EXPECT_EQ(test, kmemdump_attach(table, &be), -EINVAL);
-	ops = slot_ops;
-	ops.move = NULL;
-	KUNIT_EXPECT_EQ(test, kmemdump_attach(table, &be), -EINVAL);
-	be.ops = &slot_ops;
-	be.max_slots = 0;
-	KUNIT_EXPECT_EQ(test, kmemdump_attach(table, &be), -EINVAL);
+static int update_on_and_on(void *data)
+{
+	struct storm *storm = data;
+	unsigned int i;
+
+	for (i = 0; !kthread_should_stop(); i++) {
+		storm->region.virt_addr = storm->places[i & 1];
+		kmemdump_update(storm->table, &storm->region);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void in_a_storm(struct kunit *test)
+{
+	struct storm storm = {
+		.table = kmemdump_test_table(test),
+		.region = { .name = "moves", .size = 10 },
+		.places = { own_page(test, 1), own_page(test, 2) },
+	};
+	struct kmemdump_region comes = {
+		.name = "comes", .virt_addr = own_page(test, 3), .size = 10,
+	};
+	u8 *stays = own_page(test, 4);
+	struct task_struct *updater;
+	struct slot_backend *sb;
+	unsigned int i, nr;
+
+	if (num_possible_cpus() * MINIDUMP_TASK_PIECES > MAX_SLOTS / 2)
+		kunit_skip(test, "too many CPUs for the slots of this test");
+	sb = attach_following(test, storm.table, MAX_SLOTS, 0, true);
+	kmemdump_test_add(test, storm.table, "stays", stays, 10, 0);
+	storm.region.virt_addr = storm.places[0];
+	KUNIT_ASSERT_EQ(test, kmemdump_add(storm.table, &storm.region, NULL,
+					   KMEMDUMP_CLASS_DRIVER, 0), 0);
+	updater = kthread_run(update_on_and_on, &storm, "kmemdump-storm");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, updater);
+	KUNIT_EXPECT_EQ(test, minidump_follow_tasks(sb->s), 0);
+	nr = sb->nr_published;
+	for (i = 0; i < 200; i++) {
+		KUNIT_EXPECT_EQ(test, kmemdump_add(storm.table, &comes, NULL,
+						   KMEMDUMP_CLASS_DRIVER, 0), 0);
+		/* Something else runs meanwhile. */
+		schedule_timeout_uninterruptible(1);
+		KUNIT_EXPECT_EQ(test, kmemdump_remove(storm.table, &comes), 0);
+	}
+	minidump_unfollow_tasks(sb->s);
+	kthread_stop(updater);
+	minidump_slots_settle(sb->s);
+	/* Each of these changes publishes a table, and so does each switch. */
+	KUNIT_EXPECT_GT(test, sb->nr_published - nr, 600);
+	storm.region.virt_addr = storm.places[0];
+	KUNIT_EXPECT_EQ(test, kmemdump_update(storm.table, &storm.region), 0);
+	KUNIT_EXPECT_EQ(test, sb->nr_wrong, 0);
+	KUNIT_ASSERT_GE(test, sb->nr, 3);
+	for (i = 1; i < sb->nr; i++)
+		if (!strcmp(sb->slots[i].name, "Kmoves"))
+			break;
+	KUNIT_ASSERT_LT(test, i, sb->nr);
+	KUNIT_EXPECT_EQ(test, sb->slots[i].phys_addr, __pa(storm.places[0]));
 }
 
 static struct kunit_case slots_cases[] = {
@@ -788,7 +849,7 @@ static struct kunit_case slots_cases[] = {
 	KUNIT_CASE(running_on_two),
 	KUNIT_CASE(task_pieces),
 	KUNIT_CASE(few_slots_to_follow),
-	KUNIT_CASE(validity),
+	KUNIT_CASE_SLOW(in_a_storm),
 	{ }
 };
 
