@@ -7,22 +7,33 @@ import struct
 
 from . import host
 from .firmware import Held
-from .guest import Guest
 from .host import Failed, say
 
-COLUMNS = ("register", "by id", "by name", "update", "unregister", "panic walk")
+COLUMNS = ("register", "by name", "update", "unregister", "walk")
+NUMBERS = (100, 201, 1000, 10000, 100000)
 FIGURES = re.compile(r"figures (\w+) (\d+)((?: \d+/\d+)+) (-?\d+)")
 
 
-def _measure(kernel, icount=False):
-    """The lines of the benchmark suite: (design, regions) -> ([(ns, ticks)], bytes)."""
-    with Guest(kernel, cpus=1, icount=icount, timeout=1500, append="tsc=reliable kunit.enable=1 "
-               "kunit.filter_glob=kmemdump-benchmark loglevel=7") as guest:
-        text = guest.text
-    if "ok 1 kmemdump-benchmark" not in text or "not ok" in text:
-        raise Failed(f"the benchmark failed:\n{text[-3000:]}")
-    return {(m[1], int(m[2])): ([tuple(map(int, pair.split("/"))) for pair in m[3].split()],
-                                int(m[4])) for m in FIGURES.finditer(text)}
+def _measure(guest, what, nr, pattern):
+    """The lines of the benchmark module that match @pattern."""
+    guest.run("dmesg -C")
+    guest.run(f"insmod kmemdump_benchmark.ko what={what} nr={nr} && rmmod kmemdump_benchmark",
+              timeout=1500)
+    return list(re.finditer(pattern, guest.run("dmesg"), re.M))
+
+
+def _registration(lab, icount=False):
+    """What the module prints: (design, regions) -> ([(ns, ticks)], bytes)."""
+    rows = {}
+    with lab.guest(cpus=1, icount=icount, timeout=1500, memory_mib=1024,
+                   append="tsc=reliable kmemdump.coreset=minimal") as guest:
+        for what, nr in [("registration", nr) for nr in NUMBERS] + [("earlier", 201)]:
+            for m in _measure(guest, what, nr, FIGURES):
+                rows[m[1], int(m[2])] = ([tuple(map(int, pair.split("/"))) for pair in m[3].split()],
+                                         int(m[4]))
+    if len(rows) != len(NUMBERS) + 1:
+        raise Failed(f"the benchmark printed only {sorted(rows)}")
+    return rows
 
 
 def _table(title, rows, pick):
@@ -43,8 +54,8 @@ def _ratios(rows, pick, low, high):
 
 def registration(lab):
     """What an operation costs with 100 to 100,000 regions, in one run each."""
-    times = _measure(lab.kernel)
-    counts = _measure(lab.kernel, icount=True)
+    times = _registration(lab)
+    counts = _registration(lab, icount=True)
     _table("Nanoseconds per operation (QEMU, on this machine)", times, lambda p: p[0])
     _ratios(times, lambda p: p[0], 100, 100000)
     _table("Instructions per operation (QEMU -icount)", counts, lambda p: p[1])
@@ -56,18 +67,11 @@ def registration(lab):
     say(f"     201, earlier design: {counts['model', 201][1]} bytes")
 
 
-THROUGHPUT = re.compile(r"throughput (\w+) (\d+) (\d+) (\d+)")
 STAMP = r"\[ *(\d+)\.(\d+)\] "
 
 
-def _suite(kernel, icount=False):
-    with Guest(kernel, cpus=1, icount=icount, timeout=1500, append="tsc=reliable kunit.enable=1 "
-               "kunit.filter_glob=kmemdump-benchmark.writer loglevel=7") as guest:
-        return {m[1]: (int(m[2]), int(m[3]), int(m[4])) for m in THROUGHPUT.finditer(guest.text)}
-
-
 def panic(lab):
-    """What a crash costs, in instructions (QEMU -icount), and the writer beside plain zstd."""
+    """What a crash costs, in instructions (QEMU -icount)."""
     say(f"{'core set':12}{'instructions from panic to a whole record':>44}{'core bytes':>12}")
     for core_set in SETS:
         with lab.guest(append=f"kmemdump.coreset={core_set}", icount=True, cpus=1,
@@ -82,32 +86,20 @@ def panic(lab):
         stamps = [int(m[1]) * 10**9 + int(m[2]) * 1000 for m in (first, last)]
         say(f"{core_set:12}{stamps[1] - stamps[0]:>44,}{int(last[3]):>12,}")
 
-    for title, icount, column in (("instructions (QEMU -icount)", True, 2), ("ns", False, 1)):
-        figures = _suite(lab.kernel, icount)
-        if set(figures) != {"memcpy", "zstd", "kmemdump"}:
-            raise Failed("the benchmark of the writer failed")
-        say(f"\n{figures['zstd'][0] >> 20} MiB of the kernel, {title}:")
-        for name, row in figures.items():
-            say(f"{name:12}{row[column]:>16,}{row[column] / figures['zstd'][column]:>8.2f}x zstd")
-
-
-SLOTS = re.compile(r"slots (\d+) (\d+) (\d+)$", re.M)
-
 
 def slots(lab):
     """What it costs to change a table that firmware saves memory by, and at the panic."""
+    there = lab.other("arm64-minidump")
     rows = {}
     for icount in (False, True):
-        with Guest(lab.kernel, cpus=1, icount=icount, timeout=600, append="tsc=reliable "
-                   "kunit.enable=1 kunit.filter_glob=kmemdump-benchmark.slots") as guest:
-            for match in SLOTS.finditer(guest.run("dmesg")):
-                rows.setdefault(int(match[1]), []).append(int(match[3 if icount else 2]))
-    if any(len(row) != 2 for row in rows.values()) or len(rows) != 3:
-        raise Failed("the benchmark of slots failed")
-    say(f"{'regions carried':>16}{'ns per move':>14}{'instructions (QEMU -icount)':>30}")
+        with Held(there, icount=icount, cpus=1, timeout=600) as held:
+            for number in (10, 50, 150):
+                [found] = _measure(held.guest, "update", number, r"moves \d+ (\d+)$")
+                rows.setdefault(number, []).append(int(found[1]))
+    # A nanosecond of the guest's clock is an instruction then.
+    say(f"{'regions besides':>16}{'ns per update':>14}{'instructions (QEMU -icount)':>30}")
     for number, (ns, instructions) in rows.items():
         say(f"{number:>16}{ns:>14,}{instructions:>30,}")
-    there = lab.other("arm64-minidump")
     with Held(there, icount=True, cpus=1, timeout=600) as held:
         console, dump = held.crash(timeout=600)
     first = re.search(STAMP + "SMP: stopping|" + STAMP + "Kernel panic", console)
@@ -119,12 +111,13 @@ def slots(lab):
     say(f"\nFrom panic to a published table of the standard set, arm64: "
         f"{stamps[1] - stamps[0]:,} instructions, {int(last[3]):,} bytes, "
         f"{len(dump.regions)} slots")
-    with Held(there, icount=True, cpus=1, timeout=600, append="kmemdump.running=1 kunit.enable=1 "
-              "kunit.filter_glob=kmemdump-benchmark.context_switch") as held:
-        match = re.search(r"switch (\d+)$", held.guest.run("dmesg"), re.M)
-    if not match:
-        raise Failed("the benchmark of the context switch failed")
-    say(f"In the way of a context switch with kmemdump.running, arm64: {match[1]} instructions")
+    counts = []
+    for append in ("", "qcom_minidump.running=1"):
+        with Held(there, icount=True, cpus=1, timeout=600, append=append) as held:
+            [found] = _measure(held.guest, "switch", 1000, r"switch (\d+)$")
+            counts.append(int(found[1]))
+    say(f"A context switch, arm64: {counts[0]:,} instructions, with qcom_minidump.running "
+        f"{counts[1]:,}")
 
 
 SETS = ("minimal", "standard", "extended")
