@@ -13,7 +13,11 @@
 #include <linux/sizes.h>
 #include <linux/tracepoint.h>
 
-DECLARE_TRACE(many_00_event, TP_PROTO(int value), TP_ARGS(value));
+/* Where there is this one, the other appends something to the name. */
+#ifndef DECLARE_TRACE_EVENT
+#define DECLARE_TRACE_EVENT DECLARE_TRACE
+#endif
+DECLARE_TRACE_EVENT(many_00_event, TP_PROTO(int value), TP_ARGS(value));
 DEFINE_TRACE(many_00_event, TP_PROTO(int value), TP_ARGS(value));
 
 static DEFINE_STATIC_KEY_FALSE(many_00_key);

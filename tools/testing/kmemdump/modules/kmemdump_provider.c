@@ -137,7 +137,7 @@ static int add_large(void)
 }
 
 /* Blocks of 4 MiB are taken until one lies high enough. */
-static unsigned long get_block(gfp_t gfp, phys_addr_t at_least)
+static unsigned long get_block(gfp_t gfp, phys_addr_t lowest)
 {
 	const unsigned int order = get_order(4UL << 20);
 	unsigned long found = 0, block, chain = 0;
@@ -148,7 +148,7 @@ static unsigned long get_block(gfp_t gfp, phys_addr_t at_least)
 		if (!page)
 			break;
 		block = (unsigned long)page_address(page);
-		if (__pa(block) >= at_least) {
+		if (__pa(block) >= lowest) {
 			found = block;
 		} else {
 			*(unsigned long *)block = chain;
