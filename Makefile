@@ -5,6 +5,7 @@
 RUN := /usr/bin/python3 tools/testing/kmemdump/run.py
 # make check K="storm and not slow": what pytest's -k selects.
 SELECT := $(if $(K),-k "$(K)")
+ON := $(if $(BASE),--base $(BASE))
 
 help:
 	@echo 'make demo         build a kernel, crash it in QEMU, print what was saved'
@@ -17,11 +18,15 @@ help:
 	@echo 'make fuzz         look for input that the reader trips over; SECONDS=3600'
 	@echo 'make coverage     which lines of mm/kmemdump the KUnit suites run'
 	@echo 'make bench        print what things cost; PARTS="registration" runs only those'
-	@echo 'make tree         leave a kernel tree with kmemdump, and say where'
+	@echo 'make tree         leave a kernel tree with kmemdump, and say where; of Linux BASE=7.3,'
+	@echo '                  as with "make shell", or of 6.12'
 	@echo 'make clean        remove everything that was built or cached'
 
-demo tree clean coverage: python3
+demo clean coverage: python3
 	@$(RUN) $@
+
+tree: python3
+	@$(RUN) $@ $(ON)
 
 check: python3
 	@$(RUN) $@ $(SELECT) $(CASES)
@@ -35,7 +40,7 @@ check-debug: python3
 	@$(RUN) check-long $(SELECT) debug_kernels storms
 
 shell: python3
-	@$(RUN) shell $(or $(BOARD),x86_64-ramoops) $(if $(APPEND),"$(APPEND)")
+	@$(RUN) $@ $(ON) $(or $(BOARD),x86_64-ramoops) $(if $(APPEND),"$(APPEND)")
 
 mutants: python3
 	@$(RUN) $@ $(NAMES)

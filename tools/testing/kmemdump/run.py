@@ -16,12 +16,12 @@ for variable in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"):
     os.environ.pop(variable, None)
 
 from harness import host  # noqa: E402
-from harness.host import CACHE, CHECK_PACKAGES, PACKAGES, REPO, say  # noqa: E402
+from harness.host import BASE, BASES, CACHE, CHECK_PACKAGES, PACKAGES, REPO, say  # noqa: E402
 
 
-def tree(_args):
+def tree(args):
     from harness import lab
-    lab.tree().show()
+    lab.tree(args.base).show()
 
 
 def demo(_args):
@@ -34,7 +34,7 @@ def demo(_args):
 def shell(args):
     host.install(PACKAGES)
     from harness import shell as prompt
-    prompt.run(args.board, args.append)
+    prompt.run(args.board, args.append, args.base)
 
 
 def _tests(folder):
@@ -96,7 +96,8 @@ def main():
         with host.sources_in_cache():
             return args.function(args)
 
-    add("tree", tree, "lay this repository on a kernel tree")
+    command = add("tree", tree, "lay this repository on a kernel tree")
+    command.add_argument("--base", choices=BASES, default=BASE, help="of this Linux")
     add("demo", demo, "crash a kernel and read what it left")
     for name, function, text in (("check", check, "run the tests"),
                                  ("check-long", check_long, "run those that take hours")):
@@ -104,6 +105,7 @@ def main():
         command.add_argument("-k", dest="select", default="", help="an expression for pytest's -k")
         command.add_argument("cases", nargs="*", help="files of tests, without .py")
     command = add("shell", shell, "boot a board and give a prompt")
+    command.add_argument("--base", choices=BASES, default=BASE, help="with a kernel of this Linux")
     command.add_argument("board")
     command.add_argument("append", nargs="?", default="", help="for the kernel's command line")
     add("coverage", coverage, "show which lines the KUnit suites run")

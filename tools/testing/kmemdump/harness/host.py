@@ -4,6 +4,7 @@
 import contextlib
 import ctypes
 import fcntl
+import gzip
 import hashlib
 import os
 import re
@@ -19,6 +20,10 @@ HERE = REPO / "tools/testing/kmemdump"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kmemdump"
 LOGS = CACHE / "logs"
 JOBS = os.cpu_count() or 1
+
+# The Linux that all tests run on; of the others that patches/ has a folder for, some do.
+BASE = "6.12"
+BASES = sorted(path.name for path in (REPO / "patches").iterdir())
 
 # What kernels and guests are made with; what "make demo" and "make check" need on top.
 PACKAGES = """
@@ -267,6 +272,24 @@ def testing_root():
     return _unpacked("testing-root", "making a Debian testing root for QEMU, crash and others",
                      "--variant=minbase",
                      "--include=" + TESTING_PACKAGES.replace(" ", ","))
+
+
+def linux_source(base):
+    """The tarball of Debian's linux-source-@base, and the version of that package. Debian 12 has
+    only the default one; those after it are in the backports of Debian 13."""
+    package = f"linux-source-{base}"
+    if base == BASE:
+        install([package])
+        root = Path("/")
+        version = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package],
+                                 capture_output=True, text=True).stdout
+    else:
+        root = _unpacked(package, f"getting {package}", "--variant=extract",
+                         '--setup-hook=sed -i "/ trixie /{p;s// trixie-backports /}" '
+                         '"$1/etc/apt/sources.list"', f"--include={package}", suite="trixie")
+        with gzip.open(root / f"usr/share/doc/{package}/changelog.Debian.gz", "rt") as log:
+            version = re.search(r"\((.*?)\)", log.readline())[1]
+    return root / f"usr/src/{package}.tar.xz", version
 
 
 def from_testing(cmd):

@@ -68,13 +68,17 @@ class Kernel:
     def __init__(self, tree, board, variant=None):
         self.tree = tree
         self.board = board
-        self.name = "-".join(filter(None, (board.config, variant)))
+        folder = "-".join(filter(None, (board.config, variant)))
+        self.name = tree.named(folder)
         self.variant = variant
-        self.build_dir = tree.dir / self.name
+        self.build_dir = tree.dir / folder
         self.vmlinux = self.build_dir / "vmlinux"
         self.image = self.build_dir / board.image
-        self.fragments = [HERE / "configs" / f"{name}.config"
-                          for name in filter(None, ("common", board.config, variant))]
+        # Where options have changed since, one of that base comes after a fragment.
+        self.fragments = [HERE / "configs" / name
+                          for fragment in filter(None, ("common", board.config, variant))
+                          for name in (f"{fragment}.config", f"{fragment}-{tree.base}.config")
+                          if name == f"{fragment}.config" or (HERE / "configs" / name).exists()]
 
     def env(self):
         return dict(os.environ, CCACHE_DIR=str(CACHE / "ccache"), KBUILD_BUILD_TIMESTAMP="",

@@ -10,7 +10,7 @@ from functools import cache, cached_property
 
 from . import current, host, kernel
 from .guest import Guest
-from .host import HERE, Failed
+from .host import BASE, HERE, Failed
 from .kernel import Board, Kernel
 from .tamper import overwrite
 from .tree import Tree
@@ -31,29 +31,30 @@ def expect(condition, what, shown=""):
 
 
 @cache
-def tree():
-    """The kernel tree, brought up to date once in this run."""
-    host.install(["linux-source-6.12", "patch", "xz-utils"])
-    it = Tree()
-    host.once("tree", it.make)
+def tree(base=BASE):
+    """The kernel tree of a base, brought up to date once in this run."""
+    host.install(["patch", "xz-utils"])
+    it = Tree(base)
+    host.once(f"tree-{base}", it.make)
     return it
 
 
 @cache
-def lab(board="x86_64-ramoops", variant=None):
-    return Lab(board, variant)
+def lab(board="x86_64-ramoops", variant=None, base=BASE):
+    return Lab(board, variant, base)
 
 
 class Lab:
-    """The machine @board, and maybe a variant of its kernel."""
+    """The machine @board, and maybe a variant of its kernel, which is one of @base."""
 
-    def __init__(self, board, variant):
+    def __init__(self, board, variant, base):
         self.board = Board(board)
         self.variant = variant
+        self.base = base
 
     @property
     def tree(self):
-        return tree()
+        return tree(self.base)
 
     @property
     def dumps(self):
@@ -66,7 +67,7 @@ class Lab:
         return Kernel(self.tree, self.board, self.variant).build()
 
     def other(self, board, variant=None):
-        return lab(board, variant)
+        return lab(board, variant, self.base)
 
     @property
     def sample(self):
@@ -179,7 +180,7 @@ class Lab:
     @cached_property
     def story_dump(self):
         """A record as the sample's story gives it; one for all tests of a run."""
-        path = host.run_folder() / f"story-{self.board.name}.record"
+        path = host.run_folder() / self.tree.named(f"story-{self.board.name}.record")
 
         def make():
             with self.guest() as guest:

@@ -11,7 +11,7 @@ import tty
 
 from . import current
 from .firmware import cold_start
-from .host import say
+from .host import BASE, say
 from .lab import lab
 
 QUIT = b"\x1d"      # Ctrl-]
@@ -52,10 +52,10 @@ def _type(guest):
         guest.proc.stdin.flush()
 
 
-def run(board, append=""):
+def run(board, append="", base=BASE):
     """Boot @board with the test modules, and hand its console over."""
     current.begin(f"shell-{board}")
-    machine = lab(board)
+    machine = lab(board, base=base)
     smem = getattr(machine.board, "smem", None)
     with machine.guest(append=append, timeout=600,
                        firmware=cold_start(machine.board) if smem else None) as guest:

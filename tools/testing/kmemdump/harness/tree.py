@@ -6,23 +6,25 @@ import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 from . import host
-from .host import CACHE, REPO, Failed, say
+from .host import BASE, CACHE, REPO, Failed, say
 
 # What of this repository belongs into a kernel tree, path for path.
 LAID = ("Documentation/", "arch/", "drivers/", "fs/", "include/", "mm/", "samples/", "tools/")
 
 
 class Tree:
-    def __init__(self, base="6.12"):
+    def __init__(self, base=BASE):
         self.base = base
         self.dir = CACHE / base
         self.linux = self.dir / "linux"
         self.pristine = self.dir / "pristine"      # the originals of patched files
         self.patches = REPO / "patches" / base
-        self.tarball = Path(f"/usr/src/linux-source-{base}.tar.xz")
+
+    def named(self, name):
+        """@name, and not that of another base."""
+        return name if self.base == BASE else f"{self.base}-{name}"
 
     def make(self):
         """Bring the tree up to date; files that stay the same are not touched."""
@@ -33,24 +35,21 @@ class Tree:
             self._sync("laid", self._overlay_files())
         return self
 
-    def _package_version(self):
-        return subprocess.run(["dpkg-query", "-W", "-f", "${Version}", f"linux-source-{self.base}"],
-                              capture_output=True, text=True).stdout
-
     def _unpack(self):
         stamp = self.dir / "unpacked"
-        version = self._package_version()
+        tarball, version = host.linux_source(self.base)
         if stamp.exists() and stamp.read_text() == version and self.linux.is_dir():
             return
-        if not self.tarball.exists():
-            raise Failed(f"{self.tarball} is not there: install linux-source-{self.base}")
         for old in (self.linux, self.pristine, self.dir / "laid.json", self.dir / "patched.json"):
             shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink(missing_ok=True)
         self.linux.mkdir(parents=True)
         host.step(f"unpacking linux-source-{self.base} {version}",
-                  ["tar", "-xf", str(self.tarball), "--strip-components=1", "-C", str(self.linux)],
+                  ["tar", "-xf", str(tarball), "--strip-components=1", "-C", str(self.linux)],
                   f"unpack-{self.base}")
         stamp.write_text(version)
+
+    def _version(self):
+        return (self.dir / "unpacked").read_text()
 
     def _overlay_files(self):
         out = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(REPO), "ls-files", "-co",
@@ -96,7 +95,7 @@ class Tree:
             source = self.linux / name
             if not source.exists():
                 raise Failed(f"patches/{self.base} touch {name}, which Linux {self.base} "
-                             f"({self._package_version()}) does not have")
+                             f"({self._version()}) does not have")
             (self.pristine / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, self.pristine / name)
 
@@ -115,7 +114,7 @@ class Tree:
                                   cwd=staging, capture_output=True, text=True)
             if proc.returncode:
                 raise Failed(f"{patch.relative_to(REPO)} does not apply to linux-source-"
-                             f"{self.base} {self._package_version()}:\n{proc.stdout}{proc.stderr}"
+                             f"{self.base} {self._version()}:\n{proc.stdout}{proc.stderr}"
                              "The tree was left as it was.")
         return {name: staging / name for name in names}
 
