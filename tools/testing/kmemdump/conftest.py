@@ -14,8 +14,9 @@ from harness.skips import may_skip
 
 @pytest.fixture
 def lab(request):
-    """The machine that the file of the test names as BOARD."""
-    return labs.lab(getattr(request.module, "BOARD", "x86_64-ramoops"))
+    """The machine that the file of the test names as BOARD, with a kernel of the BASE it names."""
+    return labs.lab(getattr(request.module, "BOARD", "x86_64-ramoops"),
+                    base=getattr(request.module, "BASE", host.BASE))
 
 
 @pytest.fixture

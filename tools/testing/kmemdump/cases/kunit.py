@@ -4,6 +4,7 @@
 import pytest
 
 from harness import host, suites
+from harness.host import BASE
 from harness.lab import Failed, expect, lab
 
 # Machine, command line, and what else the guest needs. With pages of 64 KiB, the most that a
@@ -18,41 +19,54 @@ ONLY = {"kmemdump-fadump": ("ppc64le-radix", "ppc64le-hash"),
         "kmemdump-slots": ("x86_64", "arm64")}
 
 
-def _console(run):
+def _console(run, base):
     """What the guest of a run printed; one boot for all of its tests."""
-    path = host.run_folder() / f"kunit-{run}"
+    path = host.run_folder() / f"kunit-{base}-{run}"
 
     def make():
         board, append, kwargs = RUNS[run]
-        path.write_text(suites.boot(lab(board).kernel, append, **kwargs))
+        path.write_text(suites.boot(lab(board, base=base).kernel, append, **kwargs))
 
     host.once(path.name, make)
     return path.read_text()
 
 
-def _each():
-    for run in RUNS:
+def group(run, base=BASE):
+    """The mark of what one lane does, for its boot."""
+    return pytest.mark.xdist_group(f"kunit-{base}-{run}")
+
+
+def each(runs, base=BASE):
+    """The parameters @run and @name of each test in the source."""
+    for run in runs:
         for suite, names in suites.sources().items():
             for name in names:
                 if run in ONLY.get(suite, RUNS):
                     yield pytest.param(run, f"{suite}.{name}", id=f"{run}-{suite}.{name}",
-                                       marks=pytest.mark.xdist_group(f"kunit-{run}"))
+                                       marks=group(run, base))
 
 
-@pytest.mark.parametrize("run, name", _each())
-def test_kunit(run, name):
-    result = suites.read(_console(run)).get(name)
+def check_one(run, name, base=BASE):
+    result = suites.read(_console(run, base)).get(name)
     expect(result, f"a result of {name}")
     if result.outcome == "skipped":
         pytest.skip(result.said)
     expect(result.outcome == "passed", f"{name} to pass", result.said)
 
 
-@pytest.mark.parametrize("run", [pytest.param(run, marks=pytest.mark.xdist_group(f"kunit-{run}"))
-                                 for run in RUNS])
+def check_all(run, base=BASE):
+    suites.check(lab(RUNS[run][0], base=base).kernel, _console(run, base))
+
+
+@pytest.mark.parametrize("run, name", each(RUNS))
+def test_kunit(run, name):
+    check_one(run, name)
+
+
+@pytest.mark.parametrize("run", [pytest.param(run, marks=group(run)) for run in RUNS])
 def test_all_of_them(run):
     """The guest ran what the source has, no more and no less, and reported no error."""
-    suites.check(lab(RUNS[run][0]).kernel, _console(run))
+    check_all(run)
 
 
 GOOD = """\

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from harness import host, mutants
+from harness import lab as labs
 from harness.host import HERE, REPO, Failed
 from harness.kernel import ours
 from harness.lab import expect
@@ -82,12 +83,12 @@ OUTSIDE = re.compile(r"^Use of uninitialized value \$root .*\n|"
                      r"^find: .*/include.: No such file.*\n", re.M)
 
 
-def _checkpatch(lab, group, files):
+def _checkpatch(lab, tree, group, files):
     """What checkpatch --strict complains of; it has to say that it read each of the @files."""
     options = GROUPS[group][1]
     if "--no-tree" not in options:
-        options = [f"--root={lab.tree.linux}", *options]
-    proc = subprocess.run(["perl", str(lab.tree.linux / "scripts/checkpatch.pl"), "--strict",
+        options = [f"--root={tree.linux}", *options]
+    proc = subprocess.run(["perl", str(tree.linux / "scripts/checkpatch.pl"), "--strict",
                            "--emacs", "--summary-file", *options, *map(str, files)],
                           # It leaves a cache where it runs.
                           cwd=lab.dumps, capture_output=True, text=True)
@@ -102,17 +103,19 @@ def _checkpatch(lab, group, files):
                                       if re.search(r": (ERROR|WARNING|CHECK):", line)) or output
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_checkpatch(lab, group):
+@pytest.mark.parametrize("group, base", [(group, host.BASE) for group in GROUPS] +
+                         [("patches", base) for base in host.BASES if base != host.BASE])
+def test_checkpatch(lab, group, base):
     """checkpatch --strict has nothing to say, and does of what is bad."""
-    files = lab.tree.series() if group == "patches" else _c_files(group)
+    tree = labs.tree(base)
+    files = tree.series() if group == "patches" else _c_files(group)
     expect(len(files) >= GROUPS[group][0], "files to check", str(files))
     bad = lab.dumps / ("bad.patch" if group == "patches" else "bad.c")
     bad.write_text(BAD_PATCH if group == "patches" else BAD_C)
-    found = _checkpatch(lab, group, [bad])
+    found = _checkpatch(lab, tree, group, [bad])
     expect("space prohibited after that open parenthesis" in found, "the bad file to be found",
            found)
-    found = _checkpatch(lab, group, files)
+    found = _checkpatch(lab, tree, group, files)
     expect(not found, "no complaint of checkpatch --strict", found)
 
 
@@ -167,9 +170,10 @@ def _newest(folder):
                for name in names if not name.startswith("kmemdump-"))
 
 
-def _compile_all(lab, *folders):
+def compile_all(lab, *folders, checkers=tuple(WARNINGS)):
     """gcc W=1 and sparse say nothing of what is ours in @folders, and do of bad lines."""
     host.install(["sparse"])
+    sparse = ["C=1", "CHECK=sparse"] if "sparse" in checkers else []
     kernel = lab.kernel
     # At the same place each time, for ccache.
     scratch = kernel.build_dir / "out-of-tree/w1"
@@ -179,29 +183,32 @@ def _compile_all(lab, *folders):
         before = _newest(kernel.build_dir)
         objects = _copied(kernel, scratch, folders)
         objects.append(_add(scratch, f"{folders[0]}/bad.c", BAD_KERNEL_C))
-        proc, found = kernel.compile("W=1", "C=1", "CHECK=sparse", "KCFLAGS=-g0", f"M={scratch}",
-                                     *objects)
+        proc, found = kernel.compile("W=1", *sparse, "KCFLAGS=-g0", f"M={scratch}", *objects)
         expect(_newest(kernel.build_dir) == before, "no file of the kernel's build to change")
     output = proc.stdout + proc.stderr
     expect(proc.returncode == 0, "the build to work", output[-3000:])
     for name in objects:
-        expect(re.search(rf"^  CHECK +\S*/{re.escape(name[:-2])}\.c$", output, re.M),
+        expect(not sparse or re.search(rf"^  CHECK +\S*/{re.escape(name[:-2])}\.c$", output, re.M),
                f"sparse to run on {name[:-2]}.c", output[-2000:])
     found = found.splitlines()
-    for checker, what in WARNINGS.items():
+    for checker in checkers:
+        what = WARNINGS[checker]
         expect([line for line in found if "/bad.c:" in line and what in line],
                f"{checker} to warn of {what}", output[-2000:])
     found = "\n".join(line for line in found if "/bad.c:" not in line)
     expect(not found, "no warning of gcc W=1 and sparse on our files", found)
 
 
+X86_64 = ("mm/kmemdump", "fs/pstore", "drivers/soc/qcom/minidump", "samples/kmemdump")
+
+
 def test_w1_and_sparse(lab):
-    _compile_all(lab, "mm/kmemdump", "fs/pstore", "drivers/soc/qcom/minidump", "samples/kmemdump")
+    compile_all(lab, *X86_64)
 
 
 def test_w1_and_sparse_on_ppc64le(ppc64le):
     """Not fs/pstore: sparse warns of the pristine platform.c there."""
-    _compile_all(ppc64le, "mm/kmemdump", "samples/kmemdump", "arch/powerpc/fadump")
+    compile_all(ppc64le, "mm/kmemdump", "samples/kmemdump", "arch/powerpc/fadump")
 
 
 HEADER = "include/linux/kern_levels.h:5:25: warning: format x"

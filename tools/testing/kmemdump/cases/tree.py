@@ -9,10 +9,18 @@ import shutil
 import subprocess
 import threading
 
+import pytest
+
 from harness import host
+from harness import lab as labs
 from harness.host import REPO
 from harness.lab import STORED_RECORD, Failed, expect
 from harness.tree import Tree
+
+
+@pytest.fixture(params=host.BASES)
+def tree(request):
+    return labs.tree(request.param)
 
 
 def _small(tree, lab, name):
@@ -26,6 +34,10 @@ def _small(tree, lab, name):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(tree.pristine / path, folder / path)
     shutil.copy(tree.dir / "unpacked", copy.dir)
+    # Or it would get the source again, to see that there is nothing new to unpack.
+    for path in host.CACHE.glob(f"linux-source-{tree.base}*"):
+        (copy.dir.parent / path.name).unlink(missing_ok=True)
+        (copy.dir.parent / path.name).symlink_to(path)
     return copy
 
 
@@ -34,7 +46,7 @@ def _make_tree(copy):
     env = dict(os.environ, XDG_CACHE_HOME=str(copy.dir.parents[1]))
     # It is a run of its own, which has not made its tree.
     env.pop("KMEMDUMP_RUN", None)
-    proc = subprocess.run(["make", "-C", str(REPO), "tree"], env=env, text=True,
+    proc = subprocess.run(["make", "-C", str(REPO), "tree", f"BASE={copy.base}"], env=env, text=True,
                           capture_output=True, timeout=600)
     return proc.stdout + proc.stderr, proc.returncode
 

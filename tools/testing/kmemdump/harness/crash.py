@@ -14,15 +14,17 @@ COMPLAINT = re.compile(r"^(crash|%s): .*|^WARNING: .*|.*read error.*|.*seek erro
                        re.M)
 
 
-def answers(there, core, commands, files=()):
-    """What crash prints for each command, and that it starts without a word. A command may have
-    the place of the n-th of @files as {n}."""
+def answers(there, core, commands, *options, files=(), greeting=()):
+    """What crash prints for each command, and that it starts with the lines of @greeting, or without
+    a word. A command may have the place of the n-th of @files as {n}."""
     asked = []
     for i, command in enumerate(commands):
         asked += [f"eval {770000 + i}", command]
-    text = host.crash(there.kernel.vmlinux, core, asked, debian=there.board.debian, files=files)
+    text = host.crash(there.kernel.vmlinux, core, asked, *options, debian=there.board.debian,
+                      files=files)
     parts = re.split(r"^hexadecimal: .*\n +decimal: 7700(\d\d).*\n +octal: .*\n +binary: .*\n", text,
                      flags=re.M)
     expect(len(parts) == 2 * len(commands) + 1, "an answer to each command", text[-3000:])
-    expect(not parts[0].strip(), "crash to start without a word", parts[0][-3000:])
+    said = [line for line in parts[0].splitlines() if line]
+    expect(said == list(greeting), f"crash to start with the words {greeting}", parts[0][-3000:])
     return dict(zip(commands, parts[2::2]))
