@@ -105,7 +105,6 @@ USERS = ["kernel/module/sysfs.c", "kernel/module/kallsyms.c"]
 # What differs even without kmemdump, and why. Nothing else may.
 DIFFER = {
     # pstore knows of the new record type, of its area and its file, in any case.
-    "fs/pstore/inode.o": "the mode of a record's file",
     "fs/pstore/platform.o": "the name of the record type",
     "fs/pstore/ram.o": "the area for the record, and its parameter",
     "fs/pstore/ram_core.o": "zones of which the old contents are read later",

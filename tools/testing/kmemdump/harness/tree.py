@@ -55,8 +55,10 @@ class Tree:
         out = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(REPO), "ls-files", "-co",
                               "--exclude-standard", "-z"],
                              capture_output=True, check=True).stdout.decode()
-        return {name: REPO / name for name in out.split("\0")
-                if name.startswith(LAID) and (REPO / name).is_file()}
+        files = {name: REPO / name for name in out.split("\0")
+                 if name.startswith(LAID) and (REPO / name).is_file()}
+        # The menu, which one line of lib/Kconfig.debug sources.
+        return files | {"mm/kmemdump/Kconfig.menu": REPO / "Kconfig"}
 
     def _sync(self, kind, files):
         """Make the tree hold @files, and no longer what it held of @kind before."""
