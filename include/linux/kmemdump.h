@@ -67,13 +67,6 @@ struct kmemdump_region {
 	enum kmemdump_priority	priority;
 };
 
-/* An annotated variable; see KMEMDUMP_VAR(). */
-struct kmemdump_var {
-	const char	*name;
-	const void	*addr;
-	size_t		size;
-};
-
 #ifdef CONFIG_KMEMDUMP
 
 int __kmemdump_register_region(struct kmemdump_region *region, struct module *owner);
@@ -83,16 +76,19 @@ int kmemdump_update_region(const struct kmemdump_region *region);
 int __devm_kmemdump_register_region(struct device *dev, struct kmemdump_region *region,
 				    struct module *owner);
 
-/* The alignment keeps the linker from putting gaps between the entries. */
+void kmemdump_add_var(const char *name, const void *addr, size_t size, struct module *owner);
+
+/* A constructor runs at boot, or when the module is loaded, so the variable stays static. */
 #define KMEMDUMP_VAR_SIZE(sym, bytes)					\
 	static_assert(sizeof(KBUILD_MODNAME ":" #sym) <= KMEMDUMP_NAME_LEN); \
-	static const struct kmemdump_var __kmemdump_var_##sym		\
-	__used __section(".kmemdump")					\
-	__aligned(__alignof__(struct kmemdump_var)) = {			\
-		.name = KBUILD_MODNAME ":" #sym,			\
-		.addr = (const void __force *)&(sym),			\
-		.size = (bytes),					\
-	}
+	static void __init __attribute__((__constructor__))		\
+	__kmemdump_add_##sym(void)					\
+	{								\
+		kmemdump_add_var(KBUILD_MODNAME ":" #sym,		\
+				 (const void __force *)&(sym), (bytes),	\
+				 THIS_MODULE);				\
+	}								\
+	static_assert(1)
 
 #else
 

@@ -348,11 +348,6 @@ extern enum kmemdump_set kmemdump_set;
 bool kmemdump_is_module_addr(unsigned long addr);
 void kmemdump_find_modules(struct kmemdump_image *image);
 
-/* annotation.c; the linker makes the table of the kernel image */
-extern const struct kmemdump_var __start_kmemdump_vars[], __stop_kmemdump_vars[];
-unsigned int kmemdump_add_vars(struct kmemdump_table *table, const struct kmemdump_var *vars,
-			       unsigned int nr, struct module *owner);
-
 /* symbols.c, only with CONFIG_KALLSYMS */
 int kmemdump_add_symbol(struct kmemdump_table *table, const char *text);
 int kmemdump_remove_symbol(struct kmemdump_table *table, const char *name);

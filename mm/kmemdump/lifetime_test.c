@@ -73,26 +73,24 @@ static void annotated(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, live.flags & KMEMDUMP_ENTRY_PERCPU);
 }
 
-/* A bad annotation costs no other one. */
+/* A bad annotation is left out, and costs no other one. */
 static void bad_annotations(struct kunit *test)
 {
-	struct kmemdump_table *table = kmemdump_test_table(test);
-	static const struct kmemdump_var vars[] = {
-		{ "good", buffer, sizeof(buffer) },
-		{ "zero size", buffer, 0 },
-		{ "good", buffer, sizeof(buffer) },
-		{ "", buffer, sizeof(buffer) },
-		{ NULL, buffer, sizeof(buffer) },
-		{ "user", (void *)0x400000UL, 1 },
-		{ "last", buffer, 1 },
-	};
+	static const char * const refused[] = { "", "kmemdump-test-zero", "kmemdump-test-user" };
+	struct kmemdump_region region = { .name = "kmemdump-test-good" };
+	unsigned int i;
 
-	KUNIT_EXPECT_EQ(test, kmemdump_add_vars(table, vars, ARRAY_SIZE(vars), NULL), 2);
-	KUNIT_EXPECT_EQ(test, kmemdump_add_vars(table, NULL, 0, NULL), 0);
-	mutex_lock(&table->lock);
-	KUNIT_EXPECT_NOT_NULL(test, kmemdump_find(table, "good"));
-	KUNIT_EXPECT_NOT_NULL(test, kmemdump_find(table, "last"));
-	mutex_unlock(&table->lock);
+	kmemdump_add_var("kmemdump-test-good", buffer, sizeof(buffer), NULL);
+	kmemdump_add_var("kmemdump-test-good", buffer, 1, NULL);
+	kmemdump_add_var("kmemdump-test-zero", buffer, 0, NULL);
+	kmemdump_add_var("", buffer, sizeof(buffer), NULL);
+	kmemdump_add_var(NULL, buffer, sizeof(buffer), NULL);
+	kmemdump_add_var("kmemdump-test-user", (void *)0x400000UL, 1, NULL);
+	for (i = 0; i < ARRAY_SIZE(refused); i++)
+		KUNIT_EXPECT_FALSE(test, find_live(refused[i]).found);
+	KUNIT_EXPECT_EQ(test, find_live(region.name).size, sizeof(buffer));
+	region.id = kmemdump_region_id(region.name);
+	KUNIT_EXPECT_EQ(test, kmemdump_unregister_region(&region), 0);
 }
 
 #ifdef CONFIG_MODULES

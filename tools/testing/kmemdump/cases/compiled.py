@@ -65,7 +65,7 @@ def _unused(path):
     sections = subprocess.run(["readelf", "-SW", str(path)], capture_output=True, text=True,
                               check=True).stdout
     expect("alloc" in symbols and ".text" in sections, "an object that does something", symbols)
-    return re.findall(r"kmemdump_\w+", symbols), re.findall(r"\.kmemdump\w*", sections)
+    return re.findall(r"kmemdump_\w+", symbols), re.findall(r"\.(?:init_array|ctors)\S*", sections)
 
 
 def test_compiled_out(tree, lab):
@@ -100,8 +100,6 @@ def test_compiled_out(tree, lab):
 
 # Which kernels are looked at -> the folders of arch/ that are theirs.
 COMPARED = {"x86_64-ramoops": "arch/x86/", "ppc64le-ramoops": "arch/powerpc/"}
-# Objects of the machine-independent source that use the headers which the patches touch.
-USERS = ["kernel/module/sysfs.c", "kernel/module/kallsyms.c"]
 # What differs even without kmemdump, and why. Nothing else may.
 DIFFER = {
     # pstore knows of the new record type, of its area and its file, in any case.
@@ -130,7 +128,7 @@ def _touched(tree, name):
 
 def _sources(tree, name):
     """What is compiled for the kernel @name."""
-    return [path for path in _touched(tree, name) if path.endswith(".c")] + USERS
+    return [path for path in _touched(tree, name) if path.endswith(".c")]
 
 
 def test_what_is_compared(tree):
@@ -152,7 +150,6 @@ def test_what_is_compared(tree):
 def _build(kernel, sources):
     """Have the objects made, so that their commands are known."""
     names = [f"{path[:-2]}.o" for path in sources]
-    names.append(f"{COMPARED[kernel.board.name]}kernel/vmlinux.lds")
     with host.lock(f"kernel-{kernel.name}"):
         proc, _ = kernel.compile(*names)
     expect(proc.returncode == 0, "what the patches touch to build", proc.stderr[-3000:])
@@ -184,9 +181,7 @@ def _without(kernel, name, out):
 
 
 def _contents(path):
-    """What there is of an object, or of a linker script, apart from the numbers of lines."""
-    if path.suffix == ".lds":
-        return path.read_text().split()
+    """What there is of an object, apart from the numbers of lines."""
     dump = ["objdump", "-drj.text", "-j.init.text", "-j.exit.text", "--no-show-raw-insn"]
     if "PowerPC" in subprocess.run(["readelf", "-h", str(path)], capture_output=True,
                                    text=True, check=True).stdout:
@@ -222,21 +217,19 @@ def test_costs_nothing(tree, lab, name):
         same = _contents(old) == _contents(new)
         expect(same != (path in DIFFER),
                f"{'a' if path in DIFFER else 'no'} difference in {path}")
-        if not path.endswith(".lds"):
-            text, change = _bloat(tree, old, new)
-            expect(not change or path in DIFFER, f"{path} to have its size", text)
-            grown += change
-            with sizes.open("a") as log:
-                log.write(f"{path}:\n{text}\n\n")
-            say(f"    {path}: {text.splitlines()[-1]}")
+        text, change = _bloat(tree, old, new)
+        expect(not change or path in DIFFER, f"{path} to have its size", text)
+        grown += change
+        with sizes.open("a") as log:
+            log.write(f"{path}:\n{text}\n\n")
+        say(f"    {path}: {text.splitlines()[-1]}")
         # With the option, most of them differ: the comparison would see it.
         _compile_again(kernel, path, source, on, WITH_KMEMDUMP)
         if _contents(on) != _contents(new):
             noticed.append(path)
     expect(grown <= MAY_GROW, f"at most {MAY_GROW} bytes more", str(grown))
-    arch = COMPARED[name]
-    for path in (f"{arch}kernel/smp.o", f"{arch}kernel/vmlinux.lds", "kernel/module/sysfs.o"):
-        expect(path in noticed, f"a difference of {path}, compiled with kmemdump", str(noticed))
+    path = f"{COMPARED[name]}kernel/smp.o"
+    expect(path in noticed, f"a difference of {path}, compiled with kmemdump", str(noticed))
 
 
 BAD_C = """\
