@@ -15,17 +15,24 @@
 #ifndef _KMEMDUMP_FADUMP_H
 #define _KMEMDUMP_FADUMP_H
 
+#include <linux/cpumask.h>
 #include <linux/init.h>
 #include <linux/mutex.h>
+#include <linux/ptrace.h>
+#include <linux/seq_file.h>
 #include <linux/sizes.h>
 #include <linux/types.h>
+
+#include <asm/fadump-internal.h>
+
+#include "../platforms/pseries/rtas-fadump.h"
 
 struct kmemdump_image;
 
 /* Pages that firmware copies at the crash. */
 
-/* The call takes ten sections; one is the CPU state, one our mark. */
-#define FADUMP_MAX_COPIES	8
+/* Of the sections that firmware takes, one is the CPU state and one is our mark. */
+#define FADUMP_MAX_COPIES	(MAX_SECTIONS - 2)
 /* QEMU up to 11.1 gets sizes wrong from here on. */
 #define FADUMP_MAX_COPY		(SZ_16M - SZ_64K)
 
@@ -175,52 +182,20 @@ extern const struct fadump_firmware fadump_rtas;
 
 /* rtas.c */
 
-#define FADUMP_MAX_SECTIONS	10
-
-/* What the call takes and, after a crash, the device tree gives back. */
-struct fadump_section {
-	__be32	request;
-	__be16	type;
-	__be16	error;
-	__be64	source;
-	__be64	size;
-	__be64	dumped;
-	__be64	dest;
-};
-
-struct fadump_structure {
-	__be32	version;
-	__be16	nr_sections;
-	__be16	status;
-	__be32	first_section;
-	__be32	disk_block_size;
-	__be64	disk_block;
-	__be64	disk_blocks;
-	__be32	disk_path;
-	__be32	max_time;
-	struct fadump_section section[FADUMP_MAX_SECTIONS];
-};
-
-enum fadump_command {
-	FADUMP_REGISTER		= 1,
-	FADUMP_UNREGISTER	= 2,
-	FADUMP_INVALIDATE	= 3,
-};
-
 /* The call itself, which KUnit has a double of. */
 struct fadump_call {
-	int	(*call)(enum fadump_command command, struct fadump_structure *arg, u32 len);
+	int	(*call)(unsigned int command, struct rtas_fadump_mem_struct *arg, u32 len);
 	void	(*wait)(unsigned int ms);
 };
 
-int fadump_configure(const struct fadump_call *call, enum fadump_command command,
-		     struct fadump_structure *arg, u32 len);
-u32 fadump_structure_fill(struct fadump_structure *arg, const struct fadump_head *head,
+int fadump_configure(const struct fadump_call *call, unsigned int command,
+		     struct rtas_fadump_mem_struct *arg, u32 len);
+u32 fadump_structure_fill(struct rtas_fadump_mem_struct *arg, const struct fadump_head *head,
 			  const struct fadump_copies *copies);
-u64 fadump_structure_mark(const struct fadump_structure *arg, u32 len);
-unsigned int fadump_structure_read(const struct fadump_structure *arg,
+u64 fadump_structure_mark(const struct rtas_fadump_mem_struct *arg, u32 len);
+unsigned int fadump_structure_read(const struct rtas_fadump_mem_struct *arg,
 				   const struct fadump_head *head, struct fadump_copies *copies);
-bool fadump_structure_has_cpus(const struct fadump_structure *arg);
+bool fadump_structure_has_cpus(const struct rtas_fadump_mem_struct *arg);
 
 /* registers.c */
 size_t fadump_cpu_notes(const void *area, size_t size, void *notes, size_t room);

@@ -107,7 +107,7 @@ static void test_copies_find(struct kunit *test)
 static int answers[4];
 static unsigned int nr_calls, waited;
 
-static int double_call(enum fadump_command command, struct fadump_structure *arg, u32 len)
+static int double_call(unsigned int command, struct rtas_fadump_mem_struct *arg, u32 len)
 {
 	return answers[min(nr_calls++, ARRAY_SIZE(answers) - 1)];
 }
@@ -212,7 +212,7 @@ static void test_structure(struct kunit *test)
 {
 	struct fadump_head *head = make_head(test);
 	struct fadump_copies copies = {}, found;
-	struct fadump_structure *arg;
+	struct rtas_fadump_mem_struct *arg;
 	struct fadump_head area;
 	unsigned int i;
 	u32 len;
@@ -226,23 +226,23 @@ static void test_structure(struct kunit *test)
 	len = fadump_structure_fill(arg, head, &copies);
 
 	/* CPUs, mark, one, and a large one in two. */
-	KUNIT_EXPECT_EQ(test, be16_to_cpu(arg->nr_sections), 5);
+	KUNIT_EXPECT_EQ(test, be16_to_cpu(arg->header.dump_num_sections), 5);
 	KUNIT_EXPECT_EQ(test, len, 40 + 5 * 40);
-	KUNIT_EXPECT_EQ(test, be32_to_cpu(arg->first_section), 40);
+	KUNIT_EXPECT_EQ(test, be32_to_cpu(arg->header.offset_first_dump_section), 40);
 	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, len), head->base);
 	/* No other types: mainline takes bytes of one of 0x100 for a command line. */
 	for (i = 0; i < 5; i++)
-		KUNIT_EXPECT_EQ(test, be16_to_cpu(arg->section[i].type),
+		KUNIT_EXPECT_EQ(test, be16_to_cpu(arg->rgn[i].source_data_type),
 				i == 0 ? 1 : i == 1 ? 0x4b4d : 0x11);
 
 	/* Nothing was copied yet. */
 	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 3);
 	KUNIT_EXPECT_FALSE(test, fadump_structure_has_cpus(arg));
-	arg->section[0].dumped = arg->section[0].size;
-	arg->section[2].dumped = arg->section[2].size;
-	arg->section[3].dumped = arg->section[3].size;
-	arg->section[3].error = cpu_to_be16(0x4000);
-	arg->section[4].dumped = cpu_to_be64(PAGE_SIZE + 1);
+	arg->rgn[0].bytes_dumped = arg->rgn[0].source_len;
+	arg->rgn[2].bytes_dumped = arg->rgn[2].source_len;
+	arg->rgn[3].bytes_dumped = arg->rgn[3].source_len;
+	arg->rgn[3].error_flags = cpu_to_be16(0x4000);
+	arg->rgn[4].bytes_dumped = cpu_to_be64(PAGE_SIZE + 1);
 	KUNIT_EXPECT_TRUE(test, fadump_structure_has_cpus(arg));
 	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 2);
 	KUNIT_ASSERT_EQ(test, found.nr, 2);
@@ -251,11 +251,11 @@ static void test_structure(struct kunit *test)
 		   min_t(u64, PAGE_SIZE, SZ_16M - FADUMP_MAX_COPY));
 
 	/* Firmware has copied a section in part: only whole pages of it count. */
-	arg->section[2].dumped = cpu_to_be64(SZ_1M - 1);
+	arg->rgn[2].bytes_dumped = cpu_to_be64(SZ_1M - 1);
 	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 3);
 	KUNIT_ASSERT_EQ(test, found.nr, 2);
 	check_copy(test, &found, 0, 0, SZ_1M - PAGE_SIZE);
-	arg->section[2].dumped = arg->section[2].size;
+	arg->rgn[2].bytes_dumped = arg->rgn[2].source_len;
 
 	/* What is not where copies go is none of ours. */
 	area.base = SZ_1G + SZ_1M;
@@ -271,7 +271,7 @@ static void test_structure_of_others(struct kunit *test)
 {
 	struct fadump_head *head = make_head(test);
 	struct fadump_copies copies = {};
-	struct fadump_structure *arg;
+	struct rtas_fadump_mem_struct *arg;
 	u32 len;
 
 	arg = kunit_kzalloc(test, sizeof(*arg), GFP_KERNEL);
@@ -280,11 +280,11 @@ static void test_structure_of_others(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, len - 1), 0);
 	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, 39), 0);
 	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, 0), 0);
-	arg->section[1].type = cpu_to_be16(0x100);
+	arg->rgn[1].source_data_type = cpu_to_be16(0x100);
 	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, len), 0);
-	arg->nr_sections = cpu_to_be16(11);
+	arg->header.dump_num_sections = cpu_to_be16(11);
 	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, sizeof(*arg) + 40), 0);
-	arg->nr_sections = cpu_to_be16(0xffff);
+	arg->header.dump_num_sections = cpu_to_be16(0xffff);
 	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, sizeof(*arg)), 0);
 }
 

@@ -12,49 +12,40 @@
 
 #include "fadump.h"
 
-struct area {
-	u8	magic[8];	/* "REGSAVE" */
-	__be32	version;
-	__be32	nr_cpus_offset;
+/* The names that firmware has for the members of struct pt_regs, without the GPRs. */
+static const struct {
+	const char	*name;
+	size_t		offset;
+} registers[] = {
+	{ "NIA",	offsetof(struct pt_regs, nip) },
+	{ "MSR",	offsetof(struct pt_regs, msr) },
+	{ "CTR",	offsetof(struct pt_regs, ctr) },
+	{ "LR",		offsetof(struct pt_regs, link) },
+	{ "XER",	offsetof(struct pt_regs, xer) },
+	{ "CR",		offsetof(struct pt_regs, ccr) },
+	{ "DAR",	offsetof(struct pt_regs, dar) },
+	{ "DSISR",	offsetof(struct pt_regs, dsisr) },
 };
 
-/* A register, or "CPUSTRT" or "CPUEND" around those of a CPU. */
-struct entry {
-	char	name[8];
-	__be64	value;
-};
-
-static bool is(const struct entry *entry, const char *name)
+static bool has_id(const struct rtas_fadump_reg_entry *entry, const char *name)
 {
-	return !strncmp(entry->name, name, sizeof(entry->name));
+	return be64_to_cpu(entry->reg_id) == fadump_str_to_u64(name);
 }
 
-static void set_register(struct pt_regs *regs, const struct entry *entry)
+static void set_register(struct pt_regs *regs, const struct rtas_fadump_reg_entry *entry)
 {
-	u64 value = be64_to_cpu(entry->value);
-	char digits[3] = { entry->name[3], entry->name[4] };
+	char name[sizeof(entry->reg_id) + 1] = "";
+	u64 value = be64_to_cpu(entry->reg_value);
+	unsigned int i;
 	u8 nr;
 
-	if (!strncmp(entry->name, "GPR", 3) && !entry->name[5]) {
-		if (!kstrtou8(digits, 10, &nr) && nr < ARRAY_SIZE(regs->gpr))
-			regs->gpr[nr] = value;
-	} else if (is(entry, "NIA")) {
-		regs->nip = value;
-	} else if (is(entry, "MSR")) {
-		regs->msr = value;
-	} else if (is(entry, "CTR")) {
-		regs->ctr = value;
-	} else if (is(entry, "LR")) {
-		regs->link = value;
-	} else if (is(entry, "XER")) {
-		regs->xer = value;
-	} else if (is(entry, "CR")) {
-		regs->ccr = value;
-	} else if (is(entry, "DAR")) {
-		regs->dar = value;
-	} else if (is(entry, "DSISR")) {
-		regs->dsisr = value;
-	}
+	memcpy(name, &entry->reg_id, sizeof(entry->reg_id));
+	if (str_has_prefix(name, "GPR") && !kstrtou8(name + 3, 10, &nr) &&
+	    nr < ARRAY_SIZE(regs->gpr))
+		regs->gpr[nr] = value;
+	for (i = 0; i < ARRAY_SIZE(registers); i++)
+		if (has_id(entry, registers[i].name))
+			*(unsigned long *)((void *)regs + registers[i].offset) = value;
 }
 
 /*
@@ -66,8 +57,8 @@ size_t fadump_cpu_notes(const void *area, size_t size, void *notes, size_t room)
 {
 	size_t note_size = sizeof(struct elf_note) + ALIGN(sizeof("CORE"), 4) +
 			   ALIGN(sizeof(struct elf_prstatus), 4);
-	const struct area *head = area;
-	const struct entry *entry, *end;
+	const struct rtas_fadump_reg_save_area_header *head = area;
+	const struct rtas_fadump_reg_entry *entry, *end;
 	struct elf_prstatus prstatus;
 	struct pt_regs regs;
 	unsigned int nr = 0;
@@ -75,10 +66,11 @@ size_t fadump_cpu_notes(const void *area, size_t size, void *notes, size_t room)
 	bool inside = false;
 	u32 offset;
 
-	if (size < sizeof(*head) || strncmp(head->magic, "REGSAVE", sizeof(head->magic)))
+	if (size < sizeof(*head) ||
+	    be64_to_cpu(head->magic_number) != fadump_str_to_u64("REGSAVE"))
 		return 0;
-	/* Behind the number of CPUs, which the list tells as well. */
-	offset = be32_to_cpu(head->nr_cpus_offset);
+	/* The list of registers starts after the number of CPUs, which is not needed. */
+	offset = be32_to_cpu(head->num_cpu_offset);
 	if (offset < sizeof(*head) || offset > size - sizeof(u32))
 		return 0;
 	offset += sizeof(u32);
@@ -86,12 +78,12 @@ size_t fadump_cpu_notes(const void *area, size_t size, void *notes, size_t room)
 	end = entry + (size - offset) / sizeof(*entry);
 
 	for (; entry < end && notes + room - note >= note_size; entry++) {
-		if (is(entry, "CPUSTRT")) {
+		if (has_id(entry, "CPUSTRT")) {
 			memset(&regs, 0, sizeof(regs));
 			inside = true;
 		} else if (!inside) {
 			break;
-		} else if (is(entry, "CPUEND")) {
+		} else if (has_id(entry, "CPUEND")) {
 			memset(&prstatus, 0, sizeof(prstatus));
 			/* No task has these; gdb before 16 wants them to differ. */
 			prstatus.common.pr_pid = PID_MAX_LIMIT + nr++;

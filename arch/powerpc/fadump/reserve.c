@@ -44,7 +44,7 @@ static u64 head_addr __initdata;
 /* Where SLOF works, if only movable pages are to be there. */
 static u64 work_start __initdata, work_size __initdata;
 /* The device tree's may move. */
-static struct fadump_structure dump __initdata;
+static struct rtas_fadump_mem_struct dump __initdata;
 
 /* kmemdump.fadump=on[,SIZE] */
 static int __init parse_fadump(char *text)

@@ -16,50 +16,45 @@
 
 #include "fadump.h"
 
-#define SECTION_REQUEST		1	/* have firmware copy it */
-#define SECTION_CPUS		0x0001
-#define SECTION_MEMORY		0x0011
-/* OS-defined; firmware hands it back as it is. It tells where the head is. */
+/* Firmware returns a section of this type unchanged; its destination is where the head is. */
 #define SECTION_MARK		0x4b4d
 
-/* The most that mainline waits, too. */
-#define MAX_WAIT_MS		60000
-/* Firmware may say 100 s, which is only a hint. */
+/* Firmware may ask for a wait of 100 s, which PAPR calls a hint. */
 #define MAX_STEP_MS		1000U
 
 static u32 structure_size(unsigned int nr_sections)
 {
-	return offsetof(struct fadump_structure, section) +
-	       nr_sections * sizeof(struct fadump_section);
+	return sizeof(struct rtas_fadump_section_header) +
+	       nr_sections * sizeof(struct rtas_fadump_section);
 }
 
-static struct fadump_section *add_section(struct fadump_structure *arg, u16 type, u64 source,
-					  u64 size, u64 dest)
+static void add_section(struct rtas_fadump_mem_struct *arg, u16 type, u64 source, u64 size,
+			u64 dest)
 {
-	u16 nr = be16_to_cpu(arg->nr_sections);
+	u16 nr = be16_to_cpu(arg->header.dump_num_sections);
 
-	arg->section[nr] = (struct fadump_section) {
-		.request	= cpu_to_be32(SECTION_REQUEST),
-		.type		= cpu_to_be16(type),
-		.source		= cpu_to_be64(source),
-		.size		= cpu_to_be64(size),
-		.dest		= cpu_to_be64(dest),
+	arg->rgn[nr] = (struct rtas_fadump_section) {
+		.request_flag		= cpu_to_be32(RTAS_FADUMP_REQUEST_FLAG),
+		.source_data_type	= cpu_to_be16(type),
+		.source_address		= cpu_to_be64(source),
+		.source_len		= cpu_to_be64(size),
+		.destination_address	= cpu_to_be64(dest),
 	};
-	arg->nr_sections = cpu_to_be16(nr + 1);
-	return &arg->section[nr];
+	arg->header.dump_num_sections = cpu_to_be16(nr + 1);
 }
 
 /* Make what the call takes. Returns its size, which has to be exact. */
-u32 fadump_structure_fill(struct fadump_structure *arg, const struct fadump_head *head,
+u32 fadump_structure_fill(struct rtas_fadump_mem_struct *arg, const struct fadump_head *head,
 			  const struct fadump_copies *copies)
 {
 	unsigned int i;
 
-	*arg = (struct fadump_structure) {
-		.version	= cpu_to_be32(1),
-		.first_section	= cpu_to_be32(offsetof(struct fadump_structure, section)),
+	*arg = (struct rtas_fadump_mem_struct) {
+		.header.dump_format_version		= cpu_to_be32(1),
+		.header.offset_first_dump_section	= cpu_to_be32(structure_size(0)),
 	};
-	add_section(arg, SECTION_CPUS, 0, head->copies - head->cpus, head->base + head->cpus);
+	add_section(arg, RTAS_FADUMP_CPU_STATE_DATA, 0, head->copies - head->cpus,
+		    head->base + head->cpus);
 	add_section(arg, SECTION_MARK, head->base, PAGE_SIZE, head->base);
 	for (i = 0; i < copies->nr; i++) {
 		const struct fadump_copy *copy = &copies->copy[i];
@@ -67,29 +62,29 @@ u32 fadump_structure_fill(struct fadump_structure *arg, const struct fadump_head
 
 		for (done = 0; done < copy->size; done += size) {
 			size = min_t(u64, copy->size - done, FADUMP_MAX_COPY);
-			add_section(arg, SECTION_MEMORY, copy->start + done, size,
-				    copy->dest + done);
+			add_section(arg, RTAS_FADUMP_REAL_MODE_REGION, copy->start + done,
+				    size, copy->dest + done);
 		}
 	}
-	return structure_size(be16_to_cpu(arg->nr_sections));
+	return structure_size(be16_to_cpu(arg->header.dump_num_sections));
 }
 
 /*
  * Whether @arg, @len bytes that the device tree has of a dump that waits, is of a
  * dump of ours: then where the head is, else 0.
  */
-u64 fadump_structure_mark(const struct fadump_structure *arg, u32 len)
+u64 fadump_structure_mark(const struct rtas_fadump_mem_struct *arg, u32 len)
 {
 	unsigned int i, nr;
 
 	if (len < structure_size(0))
 		return 0;
-	nr = be16_to_cpu(arg->nr_sections);
-	if (nr > FADUMP_MAX_SECTIONS || len < structure_size(nr))
+	nr = be16_to_cpu(arg->header.dump_num_sections);
+	if (nr > MAX_SECTIONS || len < structure_size(nr))
 		return 0;
 	for (i = 0; i < nr; i++)
-		if (be16_to_cpu(arg->section[i].type) == SECTION_MARK)
-			return be64_to_cpu(arg->section[i].dest);
+		if (be16_to_cpu(arg->rgn[i].source_data_type) == SECTION_MARK)
+			return be64_to_cpu(arg->rgn[i].destination_address);
 	return 0;
 }
 
@@ -105,26 +100,27 @@ static bool in_copies(const struct fadump_head *head, u64 dest, u64 size)
  * Read from @arg what firmware copied to the reservation that starts with @head. What it
  * failed to copy is not in @copies; returns the number of such sections.
  */
-unsigned int fadump_structure_read(const struct fadump_structure *arg,
+unsigned int fadump_structure_read(const struct rtas_fadump_mem_struct *arg,
 				   const struct fadump_head *head, struct fadump_copies *copies)
 {
 	unsigned int i, nr_bad = 0;
 
 	memset(copies, 0, sizeof(*copies));
-	for (i = 0; i < be16_to_cpu(arg->nr_sections); i++) {
-		const struct fadump_section *section = &arg->section[i];
-		u64 size = be64_to_cpu(section->size), dumped = be64_to_cpu(section->dumped);
-		u64 dest = be64_to_cpu(section->dest);
-		bool bad = section->error || !in_copies(head, dest, size);
+	for (i = 0; i < be16_to_cpu(arg->header.dump_num_sections); i++) {
+		const struct rtas_fadump_section *section = &arg->rgn[i];
+		u64 size = be64_to_cpu(section->source_len);
+		u64 dumped = be64_to_cpu(section->bytes_dumped);
+		u64 dest = be64_to_cpu(section->destination_address);
+		bool bad = section->error_flags || !in_copies(head, dest, size);
 
-		if (be16_to_cpu(section->type) != SECTION_MEMORY)
+		if (be16_to_cpu(section->source_data_type) != RTAS_FADUMP_REAL_MODE_REGION)
 			continue;
 		if (bad || dumped != size)
 			nr_bad++;
 		if (bad || copies->nr == FADUMP_MAX_COPIES)
 			continue;
 		copies->copy[copies->nr++] = (struct fadump_copy) {
-			.start	= be64_to_cpu(section->source),
+			.start	= be64_to_cpu(section->source_address),
 			.size	= ALIGN_DOWN(min(size, dumped), PAGE_SIZE),
 			.dest	= dest,
 		};
@@ -133,13 +129,13 @@ unsigned int fadump_structure_read(const struct fadump_structure *arg,
 }
 
 /* Whether firmware saved the CPUs, as far as it says. */
-bool fadump_structure_has_cpus(const struct fadump_structure *arg)
+bool fadump_structure_has_cpus(const struct rtas_fadump_mem_struct *arg)
 {
 	unsigned int i;
 
-	for (i = 0; i < be16_to_cpu(arg->nr_sections); i++)
-		if (be16_to_cpu(arg->section[i].type) == SECTION_CPUS)
-			return !arg->section[i].error && arg->section[i].dumped;
+	for (i = 0; i < be16_to_cpu(arg->header.dump_num_sections); i++)
+		if (be16_to_cpu(arg->rgn[i].source_data_type) == RTAS_FADUMP_CPU_STATE_DATA)
+			return !arg->rgn[i].error_flags && arg->rgn[i].bytes_dumped;
 	return false;
 }
 
@@ -147,8 +143,8 @@ bool fadump_structure_has_cpus(const struct fadump_structure *arg)
  * Make the call, again and again while firmware says that it takes longer, but no
  * longer than a minute. Returns 0 or what errno comes next to the status.
  */
-int fadump_configure(const struct fadump_call *call, enum fadump_command command,
-		     struct fadump_structure *arg, u32 len)
+int fadump_configure(const struct fadump_call *call, unsigned int command,
+		     struct rtas_fadump_mem_struct *arg, u32 len)
 {
 	unsigned int waited = 0, ms;
 	int status;
@@ -158,7 +154,7 @@ int fadump_configure(const struct fadump_call *call, enum fadump_command command
 		ms = min(rtas_busy_delay_time(status), MAX_STEP_MS);
 		if (!ms)
 			break;
-		if (waited >= MAX_WAIT_MS)
+		if (waited >= RTAS_FADUMP_MAX_WAIT_MS)
 			return -ETIMEDOUT;
 		waited += ms;
 		call->wait(ms);
@@ -177,7 +173,7 @@ int fadump_configure(const struct fadump_call *call, enum fadump_command command
 	}
 }
 
-static int rtas_configure(enum fadump_command command, struct fadump_structure *arg, u32 len)
+static int rtas_configure(unsigned int command, struct rtas_fadump_mem_struct *arg, u32 len)
 {
 	return rtas_call(rtas_function_token(RTAS_FN_IBM_CONFIGURE_KERNEL_DUMP), 3, 1, NULL,
 			 command, (u32)__pa(arg), len);
@@ -196,14 +192,14 @@ static const struct fadump_call rtas_calls = {
 /* What the calls take is static: in the image, firmware can reach it. */
 static int rtas_register(const struct fadump_head *head, const struct fadump_copies *copies)
 {
-	static struct fadump_structure arg;
+	static struct rtas_fadump_mem_struct arg;
 	u32 len = fadump_structure_fill(&arg, head, copies);
 
 	return fadump_configure(&rtas_calls, FADUMP_REGISTER, &arg, len);
 }
 
 /* No lock: a CPU that is stopped may hold it. */
-static int rtas_configure_at_panic(enum fadump_command command, struct fadump_structure *arg,
+static int rtas_configure_at_panic(unsigned int command, struct rtas_fadump_mem_struct *arg,
 				   u32 len)
 {
 	static struct rtas_args args;
@@ -227,7 +223,7 @@ static const struct fadump_call rtas_calls_at_panic = {
 static int rtas_register_at_panic(const struct fadump_head *head,
 				  const struct fadump_copies *copies)
 {
-	static struct fadump_structure arg;
+	static struct rtas_fadump_mem_struct arg;
 	u32 len = fadump_structure_fill(&arg, head, copies);
 
 	fadump_configure(&rtas_calls_at_panic, FADUMP_UNREGISTER, &arg, sizeof(arg));
@@ -236,14 +232,14 @@ static int rtas_register_at_panic(const struct fadump_head *head,
 
 static int rtas_unregister(void)
 {
-	static struct fadump_structure none;
+	static struct rtas_fadump_mem_struct none;
 
 	return fadump_configure(&rtas_calls, FADUMP_UNREGISTER, &none, sizeof(none));
 }
 
 static int rtas_invalidate(void)
 {
-	static struct fadump_structure none;
+	static struct rtas_fadump_mem_struct none;
 
 	return fadump_configure(&rtas_calls, FADUMP_INVALIDATE, &none, sizeof(none));
 }
