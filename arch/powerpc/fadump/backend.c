@@ -90,14 +90,14 @@ static int want_moved(void)
 
 static int give_registration(void)
 {
-	int ret = fadump.firmware->register_dump(fadump.head, told);
+	int ret = fadump_rtas_register(fadump.head, told, false);
 
 	/* The last kernel's: it did not take it back. */
-	if (ret == -EEXIST && !fadump.firmware->unregister_dump())
-		ret = fadump.firmware->register_dump(fadump.head, told);
+	if (ret == -EEXIST && !fadump_rtas_unregister())
+		ret = fadump_rtas_register(fadump.head, told, false);
 	/* Firmware made a dump of a kernel that had made this reservation anew: of nothing. */
-	if (ret == -EBUSY && !fadump.waiting && !fadump.firmware->invalidate())
-		ret = fadump.firmware->register_dump(fadump.head, told);
+	if (ret == -EBUSY && !fadump.waiting && !fadump_rtas_invalidate())
+		ret = fadump_rtas_register(fadump.head, told, false);
 	fadump.registered = !ret;
 	fadump.head->state = ret ? FADUMP_IDLE : FADUMP_REGISTERED;
 	if (ret)
@@ -121,7 +121,7 @@ static int change_registration(void)
 	WRITE_ONCE(changing, true);
 	/* Not before @new is whole, and not before that either. */
 	smp_store_release(&told, new);
-	ret = was_registered ? fadump.firmware->unregister_dump() : 0;
+	ret = was_registered ? fadump_rtas_unregister() : 0;
 	if (ret) {
 		told = old;
 		fadump.head->state = FADUMP_REGISTERED;
@@ -159,7 +159,7 @@ static void fadump_image(struct kmemdump_backend *be, const struct kmemdump_imag
 
 	/* Pairs with the releases in change_registration(). */
 	if (!live && smp_load_acquire(&changing)) {
-		ret = fadump.firmware->register_at_panic(fadump.head, told);
+		ret = fadump_rtas_register(fadump.head, told, true);
 		fadump.registered = !ret;
 	}
 	if (!live && !fadump.registered)
@@ -267,7 +267,7 @@ int fadump_unregister(void)
 	wants_registration = false;
 	if (!fadump.registered)
 		return 0;
-	ret = fadump.firmware->unregister_dump();
+	ret = fadump_rtas_unregister();
 	if (ret)
 		return ret;
 	fadump.registered = false;
@@ -317,10 +317,10 @@ static int __init fadump_early_init(void)
 		return fadump_vmcore_init();
 	/* A kernel that did not restart in order may have left it. */
 	if (fadump.supported)
-		fadump.firmware->unregister_dump();
+		fadump_rtas_unregister();
 	/* Firmware registers nothing while it has one; if we do, give_registration() sees to it. */
 	if (fadump.void_dump && !fadump.enabled)
-		fadump.firmware->invalidate();
+		fadump_rtas_invalidate();
 	return 0;
 }
 subsys_initcall(fadump_early_init);

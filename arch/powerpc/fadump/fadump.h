@@ -168,28 +168,16 @@ void fadump_slot_seal(struct fadump_slot *slot);
 int fadump_table_write(const struct fadump_head *head, const struct kmemdump_image *image,
 		       const struct fadump_copies *copies);
 
-/* The firmware: RTAS now, OPAL could follow. */
-struct fadump_firmware {
-	int (*register_dump)(const struct fadump_head *head, const struct fadump_copies *copies);
-	/* Whatever is registered, that is now; with no lock. */
-	int (*register_at_panic)(const struct fadump_head *head,
-				 const struct fadump_copies *copies);
-	int (*unregister_dump)(void);
-	int (*invalidate)(void);		/* the dump that waits */
-};
-
-extern const struct fadump_firmware fadump_rtas;
-
 /* rtas.c */
-
-/* The call itself, which KUnit has a double of. */
-struct fadump_call {
-	int	(*call)(unsigned int command, struct rtas_fadump_mem_struct *arg, u32 len);
-	void	(*wait)(unsigned int ms);
-};
-
-int fadump_configure(const struct fadump_call *call, unsigned int command,
-		     struct rtas_fadump_mem_struct *arg, u32 len);
+int fadump_rtas_call(unsigned int command, struct rtas_fadump_mem_struct *arg, u32 len,
+		     bool at_panic);
+void fadump_rtas_wait(unsigned int ms, bool at_panic);
+int fadump_rtas_configure(unsigned int command, struct rtas_fadump_mem_struct *arg, u32 len,
+			  bool at_panic);
+int fadump_rtas_register(const struct fadump_head *head, const struct fadump_copies *copies,
+			 bool at_panic);
+int fadump_rtas_unregister(void);
+int fadump_rtas_invalidate(void);
 u32 fadump_structure_fill(struct rtas_fadump_mem_struct *arg, const struct fadump_head *head,
 			  const struct fadump_copies *copies);
 u64 fadump_structure_mark(const struct rtas_fadump_mem_struct *arg, u32 len);
@@ -214,7 +202,6 @@ struct fadump {
 	u64			preserved;	/* bytes kept for it outside of the reservation */
 	u64			low_top;	/* where what this boot has overwritten ends */
 	struct mutex		lock;		/* changes of the registration */
-	const struct fadump_firmware *firmware;
 };
 
 extern struct fadump fadump;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump through firmware: KUnit tests. The firmware here is a double of the call.
+ * kmemdump through firmware: KUnit tests. Stubs stand in for the firmware.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/elf.h>
 #include <linux/elfcore.h>
@@ -107,30 +108,28 @@ static void test_copies_find(struct kunit *test)
 static int answers[4];
 static unsigned int nr_calls, waited;
 
-static int double_call(unsigned int command, struct rtas_fadump_mem_struct *arg, u32 len)
+static int double_call(unsigned int command, struct rtas_fadump_mem_struct *arg, u32 len,
+		       bool at_panic)
 {
 	return answers[min(nr_calls++, ARRAY_SIZE(answers) - 1)];
 }
 
-static void double_wait(unsigned int ms)
+static void double_wait(unsigned int ms, bool at_panic)
 {
 	waited += ms;
 }
 
-static const struct fadump_call firmware_double = {
-	.call	= double_call,
-	.wait	= double_wait,
-};
-
-static int configure(int first, int second)
+static int configure(struct kunit *test, int first, int second)
 {
+	kunit_activate_static_stub(test, fadump_rtas_call, double_call);
+	kunit_activate_static_stub(test, fadump_rtas_wait, double_wait);
 	answers[0] = first;
 	answers[1] = second;
 	answers[2] = second;
 	answers[3] = second;
 	nr_calls = 0;
 	waited = 0;
-	return fadump_configure(&firmware_double, FADUMP_REGISTER, NULL, 0);
+	return fadump_rtas_configure(FADUMP_REGISTER, NULL, 0, false);
 }
 
 static void test_status(struct kunit *test)
@@ -144,8 +143,8 @@ static void test_status(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(answered); i++) {
-		KUNIT_EXPECT_EQ_MSG(test, configure(answered[i].status, 0), answered[i].want,
-				    "status %d", answered[i].status);
+		KUNIT_EXPECT_EQ_MSG(test, configure(test, answered[i].status, 0),
+				    answered[i].want, "status %d", answered[i].status);
 		/* None of these is worth another try. */
 		KUNIT_EXPECT_EQ_MSG(test, nr_calls, 1, "status %d", answered[i].status);
 		KUNIT_EXPECT_EQ_MSG(test, waited, 0, "status %d", answered[i].status);
@@ -155,15 +154,15 @@ static void test_status(struct kunit *test)
 static void test_busy(struct kunit *test)
 {
 	/* -2: busy; 9900 to 9905: 1 ms to 100 s. */
-	KUNIT_EXPECT_EQ(test, configure(-2, 0), 0);
+	KUNIT_EXPECT_EQ(test, configure(test, -2, 0), 0);
 	KUNIT_EXPECT_EQ(test, nr_calls, 2);
-	KUNIT_EXPECT_EQ(test, configure(9902, -3), -EINVAL);
+	KUNIT_EXPECT_EQ(test, configure(test, 9902, -3), -EINVAL);
 	KUNIT_EXPECT_EQ(test, waited, 100);
-	KUNIT_EXPECT_EQ(test, configure(9904, 9904), -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, configure(test, 9904, 9904), -ETIMEDOUT);
 	KUNIT_EXPECT_EQ(test, waited, 60000);
-	KUNIT_EXPECT_EQ(test, configure(-2, -2), -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, configure(test, -2, -2), -ETIMEDOUT);
 	/* It is a hint: none waits for 100 s in one go. */
-	KUNIT_EXPECT_EQ(test, configure(9905, 0), 0);
+	KUNIT_EXPECT_EQ(test, configure(test, 9905, 0), 0);
 	KUNIT_EXPECT_EQ(test, waited, 1000);
 }
 
@@ -523,7 +522,8 @@ static int answer(char what, const void *copies)
 	return i < nr_answers ? calls[i].answer : 0;
 }
 
-static int double_register(const struct fadump_head *head, const struct fadump_copies *copies)
+static int double_register(const struct fadump_head *head, const struct fadump_copies *copies,
+			   bool at_panic)
 {
 	return answer('r', copies);
 }
@@ -537,13 +537,6 @@ static int double_invalidate(void)
 {
 	return answer('i', NULL);
 }
-
-static const struct fadump_firmware backend_double = {
-	.register_dump		= double_register,
-	.register_at_panic	= double_register,
-	.unregister_dump	= double_unregister,
-	.invalidate		= double_invalidate,
-};
 
 /* Firmware answers that, and then always 0. */
 #define SCRIPT(...)							\
@@ -675,19 +668,19 @@ static void try_registered(struct kunit *test)
 
 static void test_reactions(struct kunit *test)
 {
-	const struct fadump_firmware *firmware = fadump.firmware;
 	struct fadump_head *head = make_head(test);
 
 	if (kmemdump_fadump_in_charge())
 		kunit_skip(test, "firmware is in use");
+	kunit_activate_static_stub(test, fadump_rtas_register, double_register);
+	kunit_activate_static_stub(test, fadump_rtas_unregister, double_unregister);
+	kunit_activate_static_stub(test, fadump_rtas_invalidate, double_invalidate);
 	/* Nothing that ends the test may be in here. */
 	mutex_lock(&fadump.lock);
-	fadump.firmware = &backend_double;
 	fadump.head = head;
 	try_unregistered(test);
 	try_registered(test);
 	fadump.head = NULL;
-	fadump.firmware = firmware;
 	mutex_unlock(&fadump.lock);
 }
 

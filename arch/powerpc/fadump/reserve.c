@@ -33,8 +33,7 @@
 #define SLOF_SIZE	(40 * SZ_1M)
 
 struct fadump fadump = {
-	.lock		= __MUTEX_INITIALIZER(fadump.lock),
-	.firmware	= &fadump_rtas,
+	.lock = __MUTEX_INITIALIZER(fadump.lock),
 };
 
 static bool mainline __initdata;

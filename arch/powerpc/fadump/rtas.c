@@ -4,8 +4,7 @@
  *
  * Copyright (C) 2026 the kmemdump authors
  */
-#define pr_fmt(fmt) "kmemdump: fadump: " fmt
-
+#include <kunit/static_stub.h>
 #include <linux/delay.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
@@ -139,25 +138,51 @@ bool fadump_structure_has_cpus(const struct rtas_fadump_mem_struct *arg)
 	return false;
 }
 
+/* Call firmware once. Returns its status. */
+int fadump_rtas_call(unsigned int command, struct rtas_fadump_mem_struct *arg, u32 len,
+		     bool at_panic)
+{
+	static struct rtas_args args;
+	int token = rtas_function_token(RTAS_FN_IBM_CONFIGURE_KERNEL_DUMP);
+
+	KUNIT_STATIC_STUB_REDIRECT(fadump_rtas_call, command, arg, len, at_panic);
+	if (!at_panic)
+		return rtas_call(token, 3, 1, NULL, command, (u32)__pa(arg), len);
+	/* rtas_call() takes a lock, and a CPU that is stopped may hold it. */
+	rtas_call_unlocked(&args, token, 3, 1, command, (u32)__pa(arg), len);
+	return (s32)be32_to_cpu(args.rets[0]);
+}
+
+void fadump_rtas_wait(unsigned int ms, bool at_panic)
+{
+	KUNIT_STATIC_STUB_REDIRECT(fadump_rtas_wait, ms, at_panic);
+	if (!at_panic) {
+		msleep(ms);
+		return;
+	}
+	touch_nmi_watchdog();
+	mdelay(ms);
+}
+
 /*
- * Make the call, again and again while firmware says that it takes longer, but no
- * longer than a minute. Returns 0 or what errno comes next to the status.
+ * Repeat the call while firmware answers that it takes longer, for a minute at most.
+ * Returns 0 or the errno that is closest to the status.
  */
-int fadump_configure(const struct fadump_call *call, unsigned int command,
-		     struct rtas_fadump_mem_struct *arg, u32 len)
+int fadump_rtas_configure(unsigned int command, struct rtas_fadump_mem_struct *arg, u32 len,
+			  bool at_panic)
 {
 	unsigned int waited = 0, ms;
 	int status;
 
 	for (;;) {
-		status = call->call(command, arg, len);
+		status = fadump_rtas_call(command, arg, len, at_panic);
 		ms = min(rtas_busy_delay_time(status), MAX_STEP_MS);
 		if (!ms)
 			break;
 		if (waited >= RTAS_FADUMP_MAX_WAIT_MS)
 			return -ETIMEDOUT;
 		waited += ms;
-		call->wait(ms);
+		fadump_rtas_wait(ms, at_panic);
 	}
 	switch (status) {
 	case 0:
@@ -173,80 +198,38 @@ int fadump_configure(const struct fadump_call *call, unsigned int command,
 	}
 }
 
-static int rtas_configure(unsigned int command, struct rtas_fadump_mem_struct *arg, u32 len)
+/*
+ * Have firmware keep the CPU state and @copies at a crash. At panic this replaces what is
+ * registered, and takes no lock.
+ */
+int fadump_rtas_register(const struct fadump_head *head, const struct fadump_copies *copies,
+			 bool at_panic)
 {
-	return rtas_call(rtas_function_token(RTAS_FN_IBM_CONFIGURE_KERNEL_DUMP), 3, 1, NULL,
-			 command, (u32)__pa(arg), len);
+	/* Firmware can reach the kernel image. At panic a stopped CPU may be using the first one. */
+	static struct rtas_fadump_mem_struct args[2];
+	struct rtas_fadump_mem_struct *arg = &args[at_panic];
+	u32 len;
+
+	KUNIT_STATIC_STUB_REDIRECT(fadump_rtas_register, head, copies, at_panic);
+	len = fadump_structure_fill(arg, head, copies);
+	if (at_panic)
+		fadump_rtas_configure(FADUMP_UNREGISTER, arg, sizeof(*arg), true);
+	return fadump_rtas_configure(FADUMP_REGISTER, arg, len, at_panic);
 }
 
-static void rtas_wait(unsigned int ms)
-{
-	msleep(ms);
-}
-
-static const struct fadump_call rtas_calls = {
-	.call	= rtas_configure,
-	.wait	= rtas_wait,
-};
-
-/* What the calls take is static: in the image, firmware can reach it. */
-static int rtas_register(const struct fadump_head *head, const struct fadump_copies *copies)
-{
-	static struct rtas_fadump_mem_struct arg;
-	u32 len = fadump_structure_fill(&arg, head, copies);
-
-	return fadump_configure(&rtas_calls, FADUMP_REGISTER, &arg, len);
-}
-
-/* No lock: a CPU that is stopped may hold it. */
-static int rtas_configure_at_panic(unsigned int command, struct rtas_fadump_mem_struct *arg,
-				   u32 len)
-{
-	static struct rtas_args args;
-
-	rtas_call_unlocked(&args, rtas_function_token(RTAS_FN_IBM_CONFIGURE_KERNEL_DUMP), 3, 1,
-			   command, (u32)__pa(arg), len);
-	return (s32)be32_to_cpu(args.rets[0]);
-}
-
-static void rtas_wait_at_panic(unsigned int ms)
-{
-	touch_nmi_watchdog();
-	mdelay(ms);
-}
-
-static const struct fadump_call rtas_calls_at_panic = {
-	.call	= rtas_configure_at_panic,
-	.wait	= rtas_wait_at_panic,
-};
-
-static int rtas_register_at_panic(const struct fadump_head *head,
-				  const struct fadump_copies *copies)
-{
-	static struct rtas_fadump_mem_struct arg;
-	u32 len = fadump_structure_fill(&arg, head, copies);
-
-	fadump_configure(&rtas_calls_at_panic, FADUMP_UNREGISTER, &arg, sizeof(arg));
-	return fadump_configure(&rtas_calls_at_panic, FADUMP_REGISTER, &arg, len);
-}
-
-static int rtas_unregister(void)
+int fadump_rtas_unregister(void)
 {
 	static struct rtas_fadump_mem_struct none;
 
-	return fadump_configure(&rtas_calls, FADUMP_UNREGISTER, &none, sizeof(none));
+	KUNIT_STATIC_STUB_REDIRECT(fadump_rtas_unregister);
+	return fadump_rtas_configure(FADUMP_UNREGISTER, &none, sizeof(none), false);
 }
 
-static int rtas_invalidate(void)
+/* Discard the dump that firmware made of the last kernel. */
+int fadump_rtas_invalidate(void)
 {
 	static struct rtas_fadump_mem_struct none;
 
-	return fadump_configure(&rtas_calls, FADUMP_INVALIDATE, &none, sizeof(none));
+	KUNIT_STATIC_STUB_REDIRECT(fadump_rtas_invalidate);
+	return fadump_rtas_configure(FADUMP_INVALIDATE, &none, sizeof(none), false);
 }
-
-const struct fadump_firmware fadump_rtas = {
-	.register_dump		= rtas_register,
-	.register_at_panic	= rtas_register_at_panic,
-	.unregister_dump	= rtas_unregister,
-	.invalidate		= rtas_invalidate,
-};

@@ -194,7 +194,7 @@ int fadump_release(void)
 	int ret;
 
 	lockdep_assert_held(&fadump.lock);
-	ret = fadump.firmware->invalidate();
+	ret = fadump_rtas_invalidate();
 	if (ret)
 		return ret;
 	fadump.waiting = false;
