@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump through firmware: which pages firmware has to copy.
+ * kmemdump through firmware: the ranges of memory that firmware copies at a crash.
  *
- * It copies only a few ranges, so ranges that are close to each other become one,
- * with what is between them.
+ * Firmware takes only a few ranges. When there are too many, the two that are closest
+ * to each other become one, with the memory between them.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -21,7 +21,7 @@ static u64 copy_end(const struct fadump_copy *copy)
 	return copy->start + copy->size;
 }
 
-/* Sections that @copies take in the call. */
+/* Returns how many sections of the call @copies need: a large range needs several. */
 static unsigned int nr_sections(const struct fadump_copies *copies)
 {
 	unsigned int i, sum = 0;
@@ -31,35 +31,42 @@ static unsigned int nr_sections(const struct fadump_copies *copies)
 	return sum;
 }
 
-/* Make the @i-th and the next one a single one. */
-static void join(struct fadump_copies *copies, unsigned int i)
-{
-	struct fadump_copy *copy = &copies->copy[i];
-
-	copy->size = max(copy_end(copy), copy_end(copy + 1)) - copy->start;
-	copies->nr--;
-	memmove(copy + 1, copy + 2, (copies->nr - i - 1) * sizeof(*copy));
-}
-
-/* Join the two that are closest to each other. */
-static void join_closest(struct fadump_copies *copies)
+/* Find the range that is closest to the next one; *@gap is negative where they overlap. */
+static unsigned int closest_range(const struct fadump_copies *copies, s64 *gap)
 {
 	unsigned int i, best = 0;
-	u64 gap, smallest = U64_MAX;
 
+	*gap = S64_MAX;
 	for (i = 0; i + 1 < copies->nr; i++) {
-		gap = copies->copy[i + 1].start - copy_end(&copies->copy[i]);
-		if (gap < smallest) {
-			smallest = gap;
+		s64 size = copies->copy[i + 1].start - copy_end(&copies->copy[i]);
+
+		if (size < *gap) {
+			*gap = size;
 			best = i;
 		}
 	}
-	join(copies, best);
+	return best;
+}
+
+/* Join ranges that overlap or touch each other, and others until firmware takes them. */
+static void join_ranges(struct fadump_copies *copies)
+{
+	while (copies->nr > 1) {
+		s64 gap;
+		struct fadump_copy *copy = &copies->copy[closest_range(copies, &gap)];
+
+		if (gap > 0 && nr_sections(copies) <= FADUMP_MAX_COPIES)
+			return;
+		copy->size = max(copy_end(copy), copy_end(copy + 1)) - copy->start;
+		copies->nr--;
+		memmove(copy + 1, copy + 2,
+			(copies->copy + copies->nr - (copy + 1)) * sizeof(*copy));
+	}
 }
 
 /*
- * Have the pages of [@start, @end) copied, too, if all copies together then take no
- * more than @room bytes. Returns 0, or -ENOSPC and leaves @copies as they were.
+ * Add the pages of [@start, @end) to @copies, which may then have @room bytes in total.
+ * Returns 0, or -ENOSPC with @copies unchanged.
  */
 int fadump_copies_add(struct fadump_copies *copies, u64 start, u64 end, u64 room)
 {
@@ -74,14 +81,7 @@ int fadump_copies_add(struct fadump_copies *copies, u64 start, u64 end, u64 room
 	memmove(copy + i + 1, copy + i, (new.nr - i) * sizeof(*copy));
 	copy[i] = (struct fadump_copy) { .start = start, .size = end - start };
 	new.nr++;
-
-	for (i = 0; i + 1 < new.nr;)
-		if (copy_end(&copy[i]) >= copy[i + 1].start)
-			join(&new, i);
-		else
-			i++;
-	while (nr_sections(&new) > FADUMP_MAX_COPIES && new.nr > 1)
-		join_closest(&new);
+	join_ranges(&new);
 
 	for (new.total = 0, i = 0; i < new.nr; i++)
 		new.total += copy[i].size;
@@ -91,7 +91,7 @@ int fadump_copies_add(struct fadump_copies *copies, u64 start, u64 end, u64 room
 	return 0;
 }
 
-/* Put the copies one after the other, from the physical address @dest on. */
+/* Have the copies follow each other from the physical address @dest on. */
 void fadump_copies_place(struct fadump_copies *copies, u64 dest)
 {
 	unsigned int i;
@@ -102,19 +102,9 @@ void fadump_copies_place(struct fadump_copies *copies, u64 dest)
 	}
 }
 
-bool fadump_copies_cover(const struct fadump_copies *copies, u64 start, u64 end)
-{
-	unsigned int i;
-
-	for (i = 0; i < copies->nr; i++)
-		if (start >= copies->copy[i].start && end <= copy_end(&copies->copy[i]))
-			return true;
-	return false;
-}
-
 /*
- * Where the byte at @addr goes, 0 for nowhere. Sets *@len to the bytes from @addr
- * on of which the same is true, U64_MAX if to the end.
+ * Returns where the byte at @addr is copied to, or 0 if it is not copied. *@len is how many
+ * bytes from @addr on have the same answer, U64_MAX if all of them have.
  */
 u64 fadump_copies_find(const struct fadump_copies *copies, u64 addr, u64 *len)
 {
@@ -132,4 +122,11 @@ u64 fadump_copies_find(const struct fadump_copies *copies, u64 addr, u64 *len)
 			*len = min(*len, copy->start - addr);
 	}
 	return 0;
+}
+
+bool fadump_copies_cover(const struct fadump_copies *copies, u64 start, u64 end)
+{
+	u64 len;
+
+	return fadump_copies_find(copies, start, &len) && len >= end - start;
 }
