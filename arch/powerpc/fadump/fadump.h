@@ -165,6 +165,7 @@ struct fadump_slot *fadump_slot(const struct fadump_head *head, unsigned int i);
 bool fadump_slot_valid(const struct fadump_head *head, const struct fadump_slot *slot);
 struct fadump_slot *fadump_slot_newest(const struct fadump_head *head);
 void fadump_slot_seal(struct fadump_slot *slot);
+bool fadump_load_stays(const struct fadump_head *head, const struct fadump_load *load);
 int fadump_table_write(const struct fadump_head *head, const struct kmemdump_image *image,
 		       const struct fadump_copies *copies);
 

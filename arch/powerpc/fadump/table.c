@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump through firmware: the table that tells the next kernel what to keep.
+ * kmemdump through firmware: the table of the memory that the next kernel has to keep.
  *
- * It is written into the slot that does not count, which counts as soon as it is
- * whole: so at any moment one of the two is good. What is read back after a reset
- * may be anything.
+ * There are two slots for it. A new table is written into the slot with the older one, so
+ * that one of them is good at any moment. The next kernel checks all that it reads, as a
+ * crash may have overwritten it.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -20,22 +20,27 @@
 #include "fadump.h"
 
 /*
- * How large a reservation has to be, for @ram bytes of memory, if firmware saves @cpus
- * bytes of the CPUs, and copies @image bytes of the kernel's variables and constants.
+ * Returns the sizes for a system with @ram bytes of memory, where firmware saves @cpus bytes of
+ * registers and copies @image bytes of the kernel's variables and constants.
  */
 struct fadump_sizes fadump_sizes(u64 ram, u64 cpus, u64 image)
 {
 	struct fadump_sizes sizes;
 
-	/* Threads of a CPU may not be in what firmware says. */
+	/* Firmware may not count the threads of a CPU. */
 	sizes.cpus = ALIGN(2 * cpus + SZ_64K, PAGE_SIZE);
-	/* More memory has more tasks, and more pieces of all kinds. */
+	/* A system with more memory has more tasks and more pieces of all kinds. */
 	sizes.slot = ALIGN(SZ_1M + min_t(u64, ram / SZ_128K, SZ_128M), PAGE_SIZE);
 	sizes.least = PAGE_SIZE + 2 * sizes.slot + sizes.cpus;
 	sizes.usual = ALIGN(sizes.least + image + SZ_8M + ram / SZ_128K, SZ_1M);
 	sizes.usual = min_t(u64, sizes.usual, FADUMP_MAX_SIZE);
 	sizes.least = ALIGN(sizes.least + SZ_1M, SZ_1M);
 	return sizes;
+}
+
+static u64 head_checksum(const struct fadump_head *head)
+{
+	return xxh64(head, offsetof(struct fadump_head, checksum), 0);
 }
 
 void fadump_head_init(struct fadump_head *head, u64 base, u64 size, u64 low_top, u64 slot_size,
@@ -53,20 +58,20 @@ void fadump_head_init(struct fadump_head *head, u64 base, u64 size, u64 low_top,
 		.copies		= PAGE_SIZE + 2 * slot_size + cpus_size,
 	};
 	memcpy(head->magic, FADUMP_MAGIC, sizeof(head->magic));
-	head->checksum = xxh64(head, offsetof(struct fadump_head, checksum), 0);
-	/* Of an older dump. */
+	head->checksum = head_checksum(head);
+	/* The tables of an older dump must not count. */
 	memset(fadump_slot(head, 0), 0, sizeof(struct fadump_slot));
 	memset(fadump_slot(head, 1), 0, sizeof(struct fadump_slot));
 }
 
-/* What is wrong with the head that was found at @base, or NULL. */
+/* Returns what is wrong with the head that was found at @base, or NULL. */
 const char *fadump_head_check(const struct fadump_head *head, u64 base)
 {
 	if (memcmp(head->magic, FADUMP_MAGIC, sizeof(head->magic)))
 		return "there is none";
 	if (head->version != FADUMP_VERSION)
 		return "of another version, or of a kernel of the other byte order";
-	if (head->checksum != xxh64(head, offsetof(struct fadump_head, checksum), 0))
+	if (head->checksum != head_checksum(head))
 		return "damaged";
 	if (head->page_shift != PAGE_SHIFT)
 		return "of a kernel with another page size";
@@ -85,7 +90,7 @@ struct fadump_slot *fadump_slot(const struct fadump_head *head, unsigned int i)
 	return (void *)head + head->slots + i * head->slot_size;
 }
 
-static u64 checksum(const struct fadump_slot *slot)
+static u64 slot_checksum(const struct fadump_slot *slot)
 {
 	struct fadump_slot copy = *slot;
 	struct xxh64_state hash;
@@ -100,34 +105,38 @@ static u64 checksum(const struct fadump_slot *slot)
 
 void fadump_slot_seal(struct fadump_slot *slot)
 {
-	slot->checksum = checksum(slot);
+	slot->checksum = slot_checksum(slot);
+}
+
+/* Returns whether memory of @load stays where it is and has to be reserved. */
+bool fadump_load_stays(const struct fadump_head *head, const struct fadump_load *load)
+{
+	return load->size && !load->copy && load->paddr >= head->low_top;
 }
 
 static bool load_valid(const struct fadump_head *head, const struct fadump_load *load)
 {
+	u64 end = load->paddr + load->size, reservation_end = head->base + head->size;
+
 	if (!PAGE_ALIGNED(load->vaddr | load->paddr | load->size | load->copy) ||
-	    load->paddr + load->size < load->paddr)
+	    end < load->paddr)
 		return false;
-	/* What stays and what firmware copies are kept in different ways. */
+	/* One load can't be in memory that stays and in memory that firmware copies. */
 	if (!load->copy)
-		return (load->paddr >= head->base + head->size ||
-			load->paddr + load->size <= head->base) &&
-		       (load->paddr >= head->low_top ||
-			load->paddr + load->size <= head->low_top);
+		return (load->paddr >= reservation_end || end <= head->base) &&
+		       (load->paddr >= head->low_top || end <= head->low_top);
 	return load->copy >= head->base + head->copies &&
-	       load->copy < head->base + head->size &&
-	       load->size <= head->base + head->size - load->copy;
+	       load->copy < reservation_end && load->size <= reservation_end - load->copy;
 }
 
-/* Whether there is an empty note behind the last one, which is what readers stop at. */
+/* Returns whether an empty note follows the last one: readers of notes go on until then. */
 static bool notes_end(const struct fadump_slot *slot)
 {
-	const void *notes = fadump_notes(slot);
 	const struct elf64_note *note;
 	u64 pos, size;
 
 	for (pos = 0; slot->notes_size - pos >= sizeof(*note); pos += size) {
-		note = notes + pos;
+		note = fadump_notes(slot) + pos;
 		if (!note->n_namesz)
 			return true;
 		size = sizeof(*note) + ALIGN((u64)note->n_namesz, 4) +
@@ -146,7 +155,7 @@ bool fadump_slot_valid(const struct fadump_head *head, const struct fadump_slot 
 	if (memcmp(slot->magic, FADUMP_MAGIC, sizeof(slot->magic)) || !slot->seq ||
 	    slot->nr_loads > room / sizeof(struct fadump_load) ||
 	    slot->notes_size > room - slot->nr_loads * sizeof(struct fadump_load) ||
-	    slot->checksum != checksum(slot) || !notes_end(slot))
+	    slot->checksum != slot_checksum(slot) || !notes_end(slot))
 		return false;
 	for (i = 0; i < slot->nr_loads; i++)
 		if (!load_valid(head, &fadump_loads(slot)[i]))
@@ -154,7 +163,7 @@ bool fadump_slot_valid(const struct fadump_head *head, const struct fadump_slot 
 	return true;
 }
 
-/* The table that counts, or NULL. */
+/* Returns the newest table that is valid, or NULL. */
 struct fadump_slot *fadump_slot_newest(const struct fadump_head *head)
 {
 	struct fadump_slot *best = NULL;
@@ -169,38 +178,37 @@ struct fadump_slot *fadump_slot_newest(const struct fadump_head *head)
 	return best;
 }
 
-/* Writing a table */
 struct writer {
 	const struct fadump_head	*head;
 	const struct kmemdump_image	*image;
 	const struct fadump_copies	*copies;
 	struct fadump_slot		*slot;
 	u32				max_loads;
-	u64				spare;		/* where the next copy goes */
+	u64				spare;		/* address of the next copy */
 };
 
-static void push(struct writer *w, u64 vaddr, u64 paddr, u64 size, u64 copy)
+/* Returns whether @new goes on where @last ends, so that one load can have both. */
+static bool continues(const struct writer *w, const struct fadump_load *last,
+		      const struct fadump_load *new)
 {
-	struct fadump_load *load = &fadump_loads(w->slot)[w->slot->nr_loads];
+	return new->vaddr - last->vaddr == last->size && new->paddr - last->paddr == last->size &&
+	       new->paddr != w->head->low_top &&
+	       (new->copy ? new->copy - last->copy == last->size : !last->copy);
+}
 
-	if (w->slot->nr_loads) {
-		struct fadump_load *last = load - 1;
+static void push(struct writer *w, struct fadump_load new)
+{
+	struct fadump_load *loads = fadump_loads(w->slot);
+	u32 nr = w->slot->nr_loads;
 
-		if (vaddr - last->vaddr == last->size && paddr - last->paddr == last->size &&
-		    paddr != w->head->low_top &&
-		    (copy ? copy - last->copy == last->size : !last->copy)) {
-			last->size += size;
-			return;
-		}
+	if (nr && continues(w, &loads[nr - 1], &new)) {
+		loads[nr - 1].size += new.size;
+	} else if (nr < w->max_loads) {
+		loads[nr] = new;
+		w->slot->nr_loads++;
+	} else {
+		w->slot->nr_lost += new.size >> PAGE_SHIFT;
 	}
-	if (w->slot->nr_loads == w->max_loads) {
-		w->slot->nr_lost += size >> PAGE_SHIFT;
-		return;
-	}
-	*load = (struct fadump_load) {
-		.vaddr = vaddr, .paddr = paddr, .size = size, .copy = copy,
-	};
-	w->slot->nr_loads++;
 }
 
 static bool same_page(u64 paddr, const void *addr)
@@ -209,10 +217,10 @@ static bool same_page(u64 paddr, const void *addr)
 }
 
 /*
- * Whether panic code has to copy the page at @paddr: what the reboot overwrites and
- * firmware does not copy, and what is no longer in the end as the dump is to have it.
- * That is the stack, on which the panic goes on behind us, and the mask of online
- * CPUs, from which those that were stopped are gone.
+ * Returns whether panic code has to copy the page at @paddr. It copies pages that the reboot
+ * overwrites and firmware does not copy. It also copies pages that change before the reset:
+ * the stack, which the panic goes on using, and the mask of online CPUs, which has lost the
+ * stopped ones and which @image has as it was before.
  */
 static bool needs_copy(const struct writer *w, u64 paddr)
 {
@@ -235,38 +243,34 @@ static void push_copy(struct writer *w, u64 vaddr, u64 paddr)
 		return;
 	}
 	kmemdump_image_copy(w->image, vaddr, paddr, __va(w->spare), PAGE_SIZE);
-	push(w, vaddr, paddr, PAGE_SIZE, w->spare);
+	push(w, (struct fadump_load) { vaddr, paddr, PAGE_SIZE, w->spare });
 	w->spare += PAGE_SIZE;
 }
 
 static void push_load(struct writer *w, const struct kmemdump_load *load)
 {
-	u64 done, below = 0;
+	/* While the system runs, only firmware copies. */
+	bool live = kmemdump_image_live(w->image);
+	u64 done, size;
 
-	/* While the system runs, firmware is all there is to copy. */
-	if (kmemdump_image_live(w->image)) {
-		if (load->paddr < w->head->low_top)
-			below = min_t(u64, load->size, w->head->low_top - load->paddr);
-		if (below)
-			push(w, load->vaddr, load->paddr, below, 0);
-		if (below < load->size)
-			push(w, load->vaddr + below, load->paddr + below, load->size - below, 0);
-		return;
-	}
-	for (done = 0; done < load->size; done += PAGE_SIZE) {
+	for (done = 0; done < load->size; done += size) {
 		u64 vaddr = load->vaddr + done, paddr = load->paddr + done;
 
-		if (needs_copy(w, paddr))
+		size = live ? load->size - done : PAGE_SIZE;
+		/* Memory below @low_top is a load of its own: see load_valid(). */
+		if (paddr < w->head->low_top)
+			size = min(size, w->head->low_top - paddr);
+		if (!live && needs_copy(w, paddr))
 			push_copy(w, vaddr, paddr);
 		else
-			push(w, vaddr, paddr, PAGE_SIZE, 0);
+			push(w, (struct fadump_load) { vaddr, paddr, size, 0 });
 	}
 }
 
 /*
- * Write what @image is to hold into the slot that does not count. Firmware copies
- * @copies. At panic, other pages that the reboot would overwrite are copied here.
- * Returns 0, or -ENOSPC if the notes do not fit: the old table still counts then.
+ * Write the table of @image, of which firmware copies @copies. At panic this also copies the
+ * other pages that would be lost. Returns 0, or -ENOSPC if the notes do not fit: the old table
+ * is still the newest one then.
  */
 int fadump_table_write(const struct fadump_head *head, const struct kmemdump_image *image,
 		       const struct fadump_copies *copies)
@@ -283,7 +287,7 @@ int fadump_table_write(const struct fadump_head *head, const struct kmemdump_ima
 	size_t notes_size;
 
 	notes = kmemdump_image_notes(image, &notes_size, NULL);
-	/* One that is empty ends them. */
+	/* An empty note ends them. */
 	if (notes_size + sizeof(struct elf64_note) > room)
 		return -ENOSPC;
 
@@ -300,6 +304,7 @@ int fadump_table_write(const struct fadump_head *head, const struct kmemdump_ima
 	}
 	memcpy(fadump_notes(w.slot), notes, notes_size);
 	memset(fadump_notes(w.slot) + notes_size, 0, sizeof(struct elf64_note));
+	/* Without the magic a slot that is half written is not valid. */
 	memcpy(w.slot->magic, FADUMP_MAGIC, sizeof(w.slot->magic));
 	fadump_slot_seal(w.slot);
 	return 0;
