@@ -93,10 +93,10 @@ static int give_registration(void)
 	int ret = fadump_rtas_register(fadump.head, told, false);
 
 	/* The last kernel's: it did not take it back. */
-	if (ret == -EEXIST && !fadump_rtas_unregister())
+	if (ret == -EEXIST && !fadump_rtas_command(FADUMP_UNREGISTER))
 		ret = fadump_rtas_register(fadump.head, told, false);
 	/* Firmware made a dump of a kernel that had made this reservation anew: of nothing. */
-	if (ret == -EBUSY && !fadump.waiting && !fadump_rtas_invalidate())
+	if (ret == -EBUSY && !fadump.waiting && !fadump_rtas_command(FADUMP_INVALIDATE))
 		ret = fadump_rtas_register(fadump.head, told, false);
 	fadump.registered = !ret;
 	fadump.head->state = ret ? FADUMP_IDLE : FADUMP_REGISTERED;
@@ -121,7 +121,7 @@ static int change_registration(void)
 	WRITE_ONCE(changing, true);
 	/* Not before @new is whole, and not before that either. */
 	smp_store_release(&told, new);
-	ret = was_registered ? fadump_rtas_unregister() : 0;
+	ret = was_registered ? fadump_rtas_command(FADUMP_UNREGISTER) : 0;
 	if (ret) {
 		told = old;
 		fadump.head->state = FADUMP_REGISTERED;
@@ -267,7 +267,7 @@ int fadump_unregister(void)
 	wants_registration = false;
 	if (!fadump.registered)
 		return 0;
-	ret = fadump_rtas_unregister();
+	ret = fadump_rtas_command(FADUMP_UNREGISTER);
 	if (ret)
 		return ret;
 	fadump.registered = false;
@@ -317,10 +317,10 @@ static int __init fadump_early_init(void)
 		return fadump_vmcore_init();
 	/* A kernel that did not restart in order may have left it. */
 	if (fadump.supported)
-		fadump_rtas_unregister();
+		fadump_rtas_command(FADUMP_UNREGISTER);
 	/* Firmware registers nothing while it has one; if we do, give_registration() sees to it. */
 	if (fadump.void_dump && !fadump.enabled)
-		fadump_rtas_invalidate();
+		fadump_rtas_command(FADUMP_INVALIDATE);
 	return 0;
 }
 subsys_initcall(fadump_early_init);

@@ -222,28 +222,28 @@ static void test_structure(struct kunit *test)
 	fadump_copies_add(&copies, SZ_2M, SZ_2M + SZ_16M, SZ_64M);
 	fadump_copies_place(&copies, SZ_1G);
 	area = (struct fadump_head) { .base = SZ_1G, .size = SZ_64M };
-	len = fadump_structure_fill(arg, head, &copies);
+	len = fadump_rtas_fill(arg, head, &copies);
 
 	/* CPUs, mark, one, and a large one in two. */
 	KUNIT_EXPECT_EQ(test, be16_to_cpu(arg->header.dump_num_sections), 5);
 	KUNIT_EXPECT_EQ(test, len, 40 + 5 * 40);
 	KUNIT_EXPECT_EQ(test, be32_to_cpu(arg->header.offset_first_dump_section), 40);
-	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, len), head->base);
+	KUNIT_EXPECT_EQ(test, fadump_rtas_find_head(arg, len), head->base);
 	/* No other types: mainline takes bytes of one of 0x100 for a command line. */
 	for (i = 0; i < 5; i++)
 		KUNIT_EXPECT_EQ(test, be16_to_cpu(arg->rgn[i].source_data_type),
 				i == 0 ? 1 : i == 1 ? 0x4b4d : 0x11);
 
 	/* Nothing was copied yet. */
-	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 3);
-	KUNIT_EXPECT_FALSE(test, fadump_structure_has_cpus(arg));
+	KUNIT_EXPECT_EQ(test, fadump_rtas_read_copies(arg, &area, &found), 3);
+	KUNIT_EXPECT_FALSE(test, fadump_rtas_has_cpus(arg));
 	arg->rgn[0].bytes_dumped = arg->rgn[0].source_len;
 	arg->rgn[2].bytes_dumped = arg->rgn[2].source_len;
 	arg->rgn[3].bytes_dumped = arg->rgn[3].source_len;
 	arg->rgn[3].error_flags = cpu_to_be16(0x4000);
 	arg->rgn[4].bytes_dumped = cpu_to_be64(PAGE_SIZE + 1);
-	KUNIT_EXPECT_TRUE(test, fadump_structure_has_cpus(arg));
-	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 2);
+	KUNIT_EXPECT_TRUE(test, fadump_rtas_has_cpus(arg));
+	KUNIT_EXPECT_EQ(test, fadump_rtas_read_copies(arg, &area, &found), 2);
 	KUNIT_ASSERT_EQ(test, found.nr, 2);
 	check_copy(test, &found, 0, 0, SZ_1M);
 	check_copy(test, &found, 1, SZ_2M + FADUMP_MAX_COPY,
@@ -251,18 +251,18 @@ static void test_structure(struct kunit *test)
 
 	/* Firmware has copied a section in part: only whole pages of it count. */
 	arg->rgn[2].bytes_dumped = cpu_to_be64(SZ_1M - 1);
-	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 3);
+	KUNIT_EXPECT_EQ(test, fadump_rtas_read_copies(arg, &area, &found), 3);
 	KUNIT_ASSERT_EQ(test, found.nr, 2);
 	check_copy(test, &found, 0, 0, SZ_1M - PAGE_SIZE);
 	arg->rgn[2].bytes_dumped = arg->rgn[2].source_len;
 
 	/* What is not where copies go is none of ours. */
 	area.base = SZ_1G + SZ_1M;
-	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 3);
+	KUNIT_EXPECT_EQ(test, fadump_rtas_read_copies(arg, &area, &found), 3);
 	KUNIT_EXPECT_EQ(test, found.nr, 1);
 	area.base = SZ_1G;
 	area.size = SZ_1M;
-	KUNIT_EXPECT_EQ(test, fadump_structure_read(arg, &area, &found), 2);
+	KUNIT_EXPECT_EQ(test, fadump_rtas_read_copies(arg, &area, &found), 2);
 	KUNIT_EXPECT_EQ(test, found.nr, 1);
 }
 
@@ -275,16 +275,16 @@ static void test_structure_of_others(struct kunit *test)
 
 	arg = kunit_kzalloc(test, sizeof(*arg), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, arg);
-	len = fadump_structure_fill(arg, head, &copies);
-	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, len - 1), 0);
-	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, 39), 0);
-	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, 0), 0);
+	len = fadump_rtas_fill(arg, head, &copies);
+	KUNIT_EXPECT_EQ(test, fadump_rtas_find_head(arg, len - 1), 0);
+	KUNIT_EXPECT_EQ(test, fadump_rtas_find_head(arg, 39), 0);
+	KUNIT_EXPECT_EQ(test, fadump_rtas_find_head(arg, 0), 0);
 	arg->rgn[1].source_data_type = cpu_to_be16(0x100);
-	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, len), 0);
+	KUNIT_EXPECT_EQ(test, fadump_rtas_find_head(arg, len), 0);
 	arg->header.dump_num_sections = cpu_to_be16(11);
-	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, sizeof(*arg) + 40), 0);
+	KUNIT_EXPECT_EQ(test, fadump_rtas_find_head(arg, sizeof(*arg) + 40), 0);
 	arg->header.dump_num_sections = cpu_to_be16(0xffff);
-	KUNIT_EXPECT_EQ(test, fadump_structure_mark(arg, sizeof(*arg)), 0);
+	KUNIT_EXPECT_EQ(test, fadump_rtas_find_head(arg, sizeof(*arg)), 0);
 }
 
 /* The table */
@@ -528,14 +528,9 @@ static int double_register(const struct fadump_head *head, const struct fadump_c
 	return answer('r', copies);
 }
 
-static int double_unregister(void)
+static int double_command(unsigned int command)
 {
-	return answer('u', NULL);
-}
-
-static int double_invalidate(void)
-{
-	return answer('i', NULL);
+	return answer(command == FADUMP_UNREGISTER ? 'u' : 'i', NULL);
 }
 
 /* Firmware answers that, and then always 0. */
@@ -673,8 +668,7 @@ static void test_reactions(struct kunit *test)
 	if (kmemdump_fadump_in_charge())
 		kunit_skip(test, "firmware is in use");
 	kunit_activate_static_stub(test, fadump_rtas_register, double_register);
-	kunit_activate_static_stub(test, fadump_rtas_unregister, double_unregister);
-	kunit_activate_static_stub(test, fadump_rtas_invalidate, double_invalidate);
+	kunit_activate_static_stub(test, fadump_rtas_command, double_command);
 	/* Nothing that ends the test may be in here. */
 	mutex_lock(&fadump.lock);
 	fadump.head = head;

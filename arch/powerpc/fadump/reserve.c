@@ -120,7 +120,7 @@ bool __init kmemdump_fadump_scan(unsigned long rtas_node)
 	if (!prop)
 		return false;
 	memcpy(&dump, prop, min_t(size_t, len, sizeof(dump)));
-	head_addr = fadump_structure_mark(&dump, min_t(size_t, len, sizeof(dump)));
+	head_addr = fadump_rtas_find_head(&dump, min_t(size_t, len, sizeof(dump)));
 	fadump.waiting = head_addr;
 	/* If it is somebody else's, so is the service. */
 	fadump.supported = fadump.waiting;
@@ -253,10 +253,10 @@ static void __init keep_dump(void)
 		fadump.slot = NULL;
 		return;
 	}
-	nr_bad = fadump_structure_read(&dump, head, &fadump.copied);
+	nr_bad = fadump_rtas_read_copies(&dump, head, &fadump.copied);
 	if (nr_bad)
 		pr_err("firmware failed to copy %u parts of the dump\n", nr_bad);
-	fadump.cpus_saved = fadump_structure_has_cpus(&dump);
+	fadump.cpus_saved = fadump_rtas_has_cpus(&dump);
 	pr_info("a dump waits; kept for it: %llu KiB, and %llu KiB of reservation\n",
 		fadump.preserved >> 10, head->size >> 10);
 }

@@ -15,11 +15,11 @@
 
 #include "fadump.h"
 
-/* Firmware returns a section of this type unchanged; its destination is where the head is. */
-#define SECTION_MARK		0x4b4d
+/* Firmware returns a section of this type unchanged; its destination is our head. */
+#define SECTION_HEAD	0x4b4d
 
 /* Firmware may ask for a wait of 100 s, which PAPR calls a hint. */
-#define MAX_STEP_MS		1000U
+#define MAX_STEP_MS	1000U
 
 static u32 structure_size(unsigned int nr_sections)
 {
@@ -42,11 +42,12 @@ static void add_section(struct rtas_fadump_mem_struct *arg, u16 type, u64 source
 	arg->header.dump_num_sections = cpu_to_be16(nr + 1);
 }
 
-/* Make what the call takes. Returns its size, which has to be exact. */
-u32 fadump_structure_fill(struct rtas_fadump_mem_struct *arg, const struct fadump_head *head,
-			  const struct fadump_copies *copies)
+/* Fill the structure that registers @copies. Returns its size, which has to be exact. */
+u32 fadump_rtas_fill(struct rtas_fadump_mem_struct *arg, const struct fadump_head *head,
+		     const struct fadump_copies *copies)
 {
-	unsigned int i;
+	const struct fadump_copy *copy;
+	u64 done, size;
 
 	*arg = (struct rtas_fadump_mem_struct) {
 		.header.dump_format_version		= cpu_to_be32(1),
@@ -54,25 +55,21 @@ u32 fadump_structure_fill(struct rtas_fadump_mem_struct *arg, const struct fadum
 	};
 	add_section(arg, RTAS_FADUMP_CPU_STATE_DATA, 0, head->copies - head->cpus,
 		    head->base + head->cpus);
-	add_section(arg, SECTION_MARK, head->base, PAGE_SIZE, head->base);
-	for (i = 0; i < copies->nr; i++) {
-		const struct fadump_copy *copy = &copies->copy[i];
-		u64 done, size;
-
+	add_section(arg, SECTION_HEAD, head->base, PAGE_SIZE, head->base);
+	for (copy = copies->copy; copy < copies->copy + copies->nr; copy++)
 		for (done = 0; done < copy->size; done += size) {
 			size = min_t(u64, copy->size - done, FADUMP_MAX_COPY);
-			add_section(arg, RTAS_FADUMP_REAL_MODE_REGION, copy->start + done,
-				    size, copy->dest + done);
+			add_section(arg, RTAS_FADUMP_REAL_MODE_REGION, copy->start + done, size,
+				    copy->dest + done);
 		}
-	}
 	return structure_size(be16_to_cpu(arg->header.dump_num_sections));
 }
 
 /*
- * Whether @arg, @len bytes that the device tree has of a dump that waits, is of a
- * dump of ours: then where the head is, else 0.
+ * @arg is what the device tree has of the dump that waits, @len bytes. Returns the address
+ * of our head, or 0 if the dump is not one of kmemdump.
  */
-u64 fadump_structure_mark(const struct rtas_fadump_mem_struct *arg, u32 len)
+u64 fadump_rtas_find_head(const struct rtas_fadump_mem_struct *arg, u32 len)
 {
 	unsigned int i, nr;
 
@@ -82,12 +79,11 @@ u64 fadump_structure_mark(const struct rtas_fadump_mem_struct *arg, u32 len)
 	if (nr > MAX_SECTIONS || len < structure_size(nr))
 		return 0;
 	for (i = 0; i < nr; i++)
-		if (be16_to_cpu(arg->rgn[i].source_data_type) == SECTION_MARK)
+		if (be16_to_cpu(arg->rgn[i].source_data_type) == SECTION_HEAD)
 			return be64_to_cpu(arg->rgn[i].destination_address);
 	return 0;
 }
 
-/* Whether copies go to [@dest, @dest + @size). */
 static bool in_copies(const struct fadump_head *head, u64 dest, u64 size)
 {
 	u64 offset = dest - head->base;
@@ -96,11 +92,11 @@ static bool in_copies(const struct fadump_head *head, u64 dest, u64 size)
 }
 
 /*
- * Read from @arg what firmware copied to the reservation that starts with @head. What it
- * failed to copy is not in @copies; returns the number of such sections.
+ * Set @copies to the ranges that firmware copied to the reservation of @head. Returns the
+ * number of sections that it failed to copy in full; only whole pages of these are in @copies.
  */
-unsigned int fadump_structure_read(const struct rtas_fadump_mem_struct *arg,
-				   const struct fadump_head *head, struct fadump_copies *copies)
+unsigned int fadump_rtas_read_copies(const struct rtas_fadump_mem_struct *arg,
+				     const struct fadump_head *head, struct fadump_copies *copies)
 {
 	unsigned int i, nr_bad = 0;
 
@@ -127,8 +123,7 @@ unsigned int fadump_structure_read(const struct rtas_fadump_mem_struct *arg,
 	return nr_bad;
 }
 
-/* Whether firmware saved the CPUs, as far as it says. */
-bool fadump_structure_has_cpus(const struct rtas_fadump_mem_struct *arg)
+bool fadump_rtas_has_cpus(const struct rtas_fadump_mem_struct *arg)
 {
 	unsigned int i;
 
@@ -205,31 +200,23 @@ int fadump_rtas_configure(unsigned int command, struct rtas_fadump_mem_struct *a
 int fadump_rtas_register(const struct fadump_head *head, const struct fadump_copies *copies,
 			 bool at_panic)
 {
-	/* Firmware can reach the kernel image. At panic a stopped CPU may be using the first one. */
+	/* They are static, as firmware can reach the image. A stopped CPU may be using args[0]. */
 	static struct rtas_fadump_mem_struct args[2];
 	struct rtas_fadump_mem_struct *arg = &args[at_panic];
 	u32 len;
 
 	KUNIT_STATIC_STUB_REDIRECT(fadump_rtas_register, head, copies, at_panic);
-	len = fadump_structure_fill(arg, head, copies);
+	len = fadump_rtas_fill(arg, head, copies);
 	if (at_panic)
 		fadump_rtas_configure(FADUMP_UNREGISTER, arg, sizeof(*arg), true);
 	return fadump_rtas_configure(FADUMP_REGISTER, arg, len, at_panic);
 }
 
-int fadump_rtas_unregister(void)
+/* Send FADUMP_UNREGISTER, or FADUMP_INVALIDATE to discard the dump of the last kernel. */
+int fadump_rtas_command(unsigned int command)
 {
 	static struct rtas_fadump_mem_struct none;
 
-	KUNIT_STATIC_STUB_REDIRECT(fadump_rtas_unregister);
-	return fadump_rtas_configure(FADUMP_UNREGISTER, &none, sizeof(none), false);
-}
-
-/* Discard the dump that firmware made of the last kernel. */
-int fadump_rtas_invalidate(void)
-{
-	static struct rtas_fadump_mem_struct none;
-
-	KUNIT_STATIC_STUB_REDIRECT(fadump_rtas_invalidate);
-	return fadump_rtas_configure(FADUMP_INVALIDATE, &none, sizeof(none), false);
+	KUNIT_STATIC_STUB_REDIRECT(fadump_rtas_command, command);
+	return fadump_rtas_configure(command, &none, sizeof(none), false);
 }

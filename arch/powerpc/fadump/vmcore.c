@@ -194,7 +194,7 @@ int fadump_release(void)
 	int ret;
 
 	lockdep_assert_held(&fadump.lock);
-	ret = fadump_rtas_invalidate();
+	ret = fadump_rtas_command(FADUMP_INVALIDATE);
 	if (ret)
 		return ret;
 	fadump.waiting = false;

@@ -521,7 +521,7 @@ def stop_in_a_change(lab, guest, instructions=None):
     guest.run("taskset 2 sh -c 'while :; do echo 1 > /sys/kernel/fadump_registered; done' &")
     changing = _static(lab.kernel, "changing")
     debugger = Debugger(guest)
-    debugger.stop_at("fadump_rtas_unregister")
+    debugger.stop_at("fadump_rtas_command")
     cpu = debugger.run_until()
     debugger.stop_at(None)
     with guest.ram() as ram:
