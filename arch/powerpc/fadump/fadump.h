@@ -160,7 +160,6 @@ struct fadump {
 	struct fadump_slot	*slot;		/* the table of the waiting dump, or NULL */
 	struct fadump_copies	copied;		/* firmware copied these for the waiting dump */
 	bool			cpus_saved;	/* firmware saved the CPU state for it */
-	u64			preserved;	/* bytes kept for it outside of the reservation */
 	u64			low_top;	/* this boot overwrote memory below this address */
 	struct mutex		lock;		/* protects the registration and the release */
 };

@@ -216,7 +216,6 @@ int fadump_release(void)
 			free_range(load->paddr, load->size);
 	}
 	fadump.slot = NULL;
-	fadump.preserved = 0;
 	if (!head)
 		return 0;
 	if (fadump.enabled) {
