@@ -2,23 +2,22 @@
 /*
  * kmemdump through firmware: the backend.
  *
- * While the system runs, a work item keeps the table and the registration true,
- * so that nothing has to run at the crash. If panic code does run, it makes the
- * table anew, with what exists only at the crash.
+ * While the system runs, a work item keeps the table and the registration up to date,
+ * so that no code has to run at the crash. If panic code does run, it writes the table
+ * again, with the memory that matters only at the crash.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
 #define pr_fmt(fmt) "kmemdump: fadump: " fmt
 
+#include <linux/cleanup.h>
 #include <linux/irq_work.h>
 #include <linux/kernel.h>
 #include <linux/kmemdump_backend.h>
-#include <linux/memblock.h>
 #include <linux/lockdep.h>
-#include <linux/mm.h>
+#include <linux/memblock.h>
 #include <linux/rcupdate.h>
 #include <linux/reboot.h>
-#include <linux/smp.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
@@ -26,41 +25,43 @@
 
 #include "fadump.h"
 
-/* Changes within that time are one; so firmware is called at most that often. */
+/* The registration changes at most once in this time. */
 #define BATCH_TIME	HZ
 
-/* What we carry, by id. Entries go only after an RCU grace period. */
+/* The regions that the backend carries, by id. An RCU grace period after removal ends one. */
 static DEFINE_XARRAY(entries);
-/* What firmware has to copy, and what it was told to. Never is @told half of one. */
-static struct fadump_copies wanted, told_ones[2];
-static const struct fadump_copies *told = told_ones;
-/* Panic code has to know: @told may not be with firmware yet. */
+/* Firmware should copy these ranges. fadump.lock protects them. */
+static struct fadump_copies wanted;
+/*
+ * Firmware copies these ranges; @registered_copies is the set that it has now. A new set is
+ * written into the other element of @copy_sets, so that panic code never reads half of one.
+ */
+static struct fadump_copies copy_sets[2];
+static const struct fadump_copies *registered_copies = copy_sets;
+/* The registration is being changed, so firmware may not have @registered_copies yet. */
 static bool changing;
-/* The administrator wants it registered, though firmware may have refused. */
+/* The administrator wants a registration, which firmware may have refused. */
 static bool wants_registration;
-
-static u64 copies_room(void)
-{
-	return fadump.head->size - fadump.head->copies;
-}
+static struct kmemdump_backend backend;
 
 static int want_entry(struct fadump_copies *copies, const struct kmemdump_entry *entry)
 {
+	const struct fadump_head *head = fadump.head;
 	const struct kmemdump_piece *pieces;
 	unsigned int i, nr;
 
 	pieces = kmemdump_entry_pieces(entry, &nr);
 	for (i = 0; i < nr; i++) {
 		u64 start = pieces[i].phys_addr;
-		u64 end = min_t(u64, start + pieces[i].size, fadump.head->low_top);
+		u64 end = min_t(u64, start + pieces[i].size, head->low_top);
 
-		if (start < end && fadump_copies_add(copies, start, end, copies_room()))
+		if (start < end && fadump_copies_add(copies, start, end, head->size - head->copies))
 			return -ENOSPC;
 	}
 	return 0;
 }
 
-/* Add what all regions have in low memory. Returns -ENOSPC if some of it has no room. */
+/* Add the low memory of all regions. Returns -ENOSPC if some of it has no room. */
 static int want_all(struct fadump_copies *copies)
 {
 	struct kmemdump_entry *entry;
@@ -74,30 +75,23 @@ static int want_all(struct fadump_copies *copies)
 	return ret;
 }
 
-/* Regions have moved. Returns -ENOSPC if one is now where there is no room for it. */
-static int want_moved(void)
+/* As want_all(), but without the ranges that no region needs any more. */
+static int want_only_all(struct fadump_copies *copies)
 {
-	int ret;
-
-	lockdep_assert_held(&fadump.lock);
-	ret = want_all(&wanted);
-	if (!ret)
-		return 0;
-	/* There may be room if what is no longer needed goes. */
-	memset(&wanted, 0, sizeof(wanted));
-	return want_all(&wanted);
+	memset(copies, 0, sizeof(*copies));
+	return want_all(copies);
 }
 
-static int give_registration(void)
+static int register_copies(void)
 {
-	int ret = fadump_rtas_register(fadump.head, told, false);
+	int ret = fadump_rtas_register(fadump.head, registered_copies, false);
 
-	/* The last kernel's: it did not take it back. */
+	/* The last kernel did not end its registration. */
 	if (ret == -EEXIST && !fadump_rtas_command(FADUMP_UNREGISTER))
-		ret = fadump_rtas_register(fadump.head, told, false);
-	/* Firmware made a dump of a kernel that had made this reservation anew: of nothing. */
+		ret = fadump_rtas_register(fadump.head, registered_copies, false);
+	/* Firmware made a dump of a kernel that had nothing in its table yet. */
 	if (ret == -EBUSY && !fadump.waiting && !fadump_rtas_command(FADUMP_INVALIDATE))
-		ret = fadump_rtas_register(fadump.head, told, false);
+		ret = fadump_rtas_register(fadump.head, registered_copies, false);
 	fadump.registered = !ret;
 	fadump.head->state = ret ? FADUMP_IDLE : FADUMP_REGISTERED;
 	if (ret)
@@ -105,11 +99,11 @@ static int give_registration(void)
 	return ret;
 }
 
-/* Register @wanted instead of @told. Nothing is registered for the time of a call. */
+/* Register @wanted. If firmware refuses it, register the set before it again. */
 static int change_registration(void)
 {
-	const struct fadump_copies *old = told;
-	struct fadump_copies *new = &told_ones[old == told_ones];
+	const struct fadump_copies *old = registered_copies;
+	struct fadump_copies *new = &copy_sets[old == copy_sets];
 	bool was_registered = fadump.registered;
 	int ret;
 
@@ -117,60 +111,115 @@ static int change_registration(void)
 	*new = wanted;
 	fadump_copies_place(new, fadump.head->base + fadump.head->copies);
 	WRITE_ONCE(fadump.head->state, FADUMP_CHANGING);
-	/* Panic code on another CPU finishes what it finds begun: see fadump_image(). */
 	WRITE_ONCE(changing, true);
-	/* Not before @new is whole, and not before that either. */
-	smp_store_release(&told, new);
+	/*
+	 * [A] Panic code that finds @new finds all of its ranges. A CPU that is stopped after
+	 * this store has set @changing, too, so that panic code registers @new. Pairs with [D].
+	 */
+	smp_store_release(&registered_copies, new);
 	ret = was_registered ? fadump_rtas_command(FADUMP_UNREGISTER) : 0;
 	if (ret) {
-		told = old;
+		WRITE_ONCE(registered_copies, old);
 		fadump.head->state = FADUMP_REGISTERED;
 		pr_err("firmware does not give the registration back: %pe\n", ERR_PTR(ret));
 	} else {
-		ret = give_registration();
-		/* Better what there was before than nothing. */
+		ret = register_copies();
 		if (ret && was_registered) {
-			/* As above: whole, whoever reads it. */
-			smp_store_release(&told, old);
-			if (!give_registration())
+			WRITE_ONCE(registered_copies, old);
+			if (!register_copies())
 				pr_warn("the dump will be of what was registered before\n");
 		}
 	}
-	/* Not before @told and what is registered agree. */
+	/*
+	 * [B] Panic code that finds @changing cleared finds the set that firmware has. Pairs
+	 * with [C].
+	 */
 	smp_store_release(&changing, false);
 	return ret;
 }
 
-static bool same_copies(void)
+static bool registration_has_wanted(void)
 {
-	unsigned int i;
+	const struct fadump_copy *copy;
 
-	for (i = 0; i < wanted.nr; i++)
-		if (!fadump_copies_cover(told, wanted.copy[i].start,
-					 wanted.copy[i].start + wanted.copy[i].size))
+	for (copy = wanted.copy; copy < wanted.copy + wanted.nr; copy++)
+		if (!fadump_copies_cover(registered_copies, copy->start, copy->start + copy->size))
 			return false;
 	return true;
 }
 
+/* Write the table. At panic, also finish a change of the registration that a CPU had begun. */
 static void fadump_image(struct kmemdump_backend *be, const struct kmemdump_image *image)
 {
 	bool live = kmemdump_image_live(image);
+	/* [C] Pairs with [B]. */
+	bool finish = !live && smp_load_acquire(&changing);
+	/* [D] Pairs with [A]. */
+	const struct fadump_copies *copies = smp_load_acquire(&registered_copies);
 	int ret = 0;
 
-	/* Pairs with the releases in change_registration(). */
-	if (!live && smp_load_acquire(&changing)) {
-		ret = fadump_rtas_register(fadump.head, told, true);
+	if (finish) {
+		ret = fadump_rtas_register(fadump.head, copies, true);
 		fadump.registered = !ret;
 	}
 	if (!live && !fadump.registered)
 		pr_err("firmware has no registration (%d): this crash is NOT saved\n", ret);
-	else if (fadump_table_write(fadump.head, image, told))
+	else if (fadump_table_write(fadump.head, image, copies))
 		pr_warn_ratelimited("there are more regions than the table has room for\n");
 }
 
-static int fadump_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
-static void fadump_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
-static int fadump_update(struct kmemdump_backend *be, const struct kmemdump_entry *entry);
+static void refresh(struct work_struct *work)
+{
+	mutex_lock(&fadump.lock);
+	if (want_all(&wanted) && want_only_all(&wanted))
+		pr_warn_ratelimited("no room for a copy of all regions that moved\n");
+	if (wants_registration && !(fadump.registered && registration_has_wanted()))
+		change_registration();
+	mutex_unlock(&fadump.lock);
+	kmemdump_refresh_backend(&backend);
+}
+
+static DECLARE_DELAYED_WORK(refresh_work, refresh);
+
+static void schedule_refresh(struct irq_work *work)
+{
+	schedule_delayed_work(&refresh_work, BATCH_TIME);
+}
+
+/* Regions may move in any context, in which a work item can't be queued. */
+static DEFINE_IRQ_WORK(changed_work, schedule_refresh);
+
+static int fadump_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+	struct fadump_copies copies;
+	int ret;
+
+	guard(mutex)(&fadump.lock);
+	copies = wanted;
+	if (want_entry(&copies, entry)) {
+		ret = want_only_all(&copies) ?: want_entry(&copies, entry);
+		if (ret)
+			return ret;
+	}
+	ret = xa_err(xa_store(&entries, kmemdump_entry_id(entry), (void *)entry, GFP_KERNEL));
+	if (ret)
+		return ret;
+	wanted = copies;
+	irq_work_queue(&changed_work);
+	return 0;
+}
+
+static void fadump_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+	xa_erase(&entries, kmemdump_entry_id(entry));
+	irq_work_queue(&changed_work);
+}
+
+static int fadump_update(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
+{
+	irq_work_queue(&changed_work);
+	return 0;
+}
 
 static const struct kmemdump_table_ops table_ops = {
 	.add	= fadump_add,
@@ -188,68 +237,7 @@ static struct kmemdump_backend backend = {
 	.image	= &image_ops,
 };
 
-static void refresh(struct work_struct *work)
-{
-	mutex_lock(&fadump.lock);
-	if (want_moved())
-		pr_warn_ratelimited("no room for a copy of all regions that moved\n");
-	if (wants_registration && !(fadump.registered && same_copies()))
-		change_registration();
-	mutex_unlock(&fadump.lock);
-	kmemdump_refresh_backend(&backend);
-}
-
-static DECLARE_DELAYED_WORK(refresh_work, refresh);
-
-static void something_changed(void)
-{
-	schedule_delayed_work(&refresh_work, BATCH_TIME);
-}
-
-static void moved(struct irq_work *work)
-{
-	something_changed();
-}
-
-static DEFINE_IRQ_WORK(moved_work, moved);
-
-static int fadump_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
-{
-	struct fadump_copies copies;
-	int ret;
-
-	mutex_lock(&fadump.lock);
-	copies = wanted;
-	ret = want_entry(&copies, entry);
-	if (ret) {
-		memset(&copies, 0, sizeof(copies));
-		ret = want_all(&copies) ?: want_entry(&copies, entry);
-	}
-	if (!ret)
-		ret = xa_err(xa_store(&entries, kmemdump_entry_id(entry), (void *)entry,
-				      GFP_KERNEL));
-	if (!ret)
-		wanted = copies;
-	mutex_unlock(&fadump.lock);
-	if (!ret)
-		something_changed();
-	return ret;
-}
-
-static void fadump_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
-{
-	xa_erase(&entries, kmemdump_entry_id(entry));
-	something_changed();
-}
-
-/* Any context: all else is done later. */
-static int fadump_update(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
-{
-	irq_work_queue(&moved_work);
-	return 0;
-}
-
-/* Under fadump.lock. The administrator's "echo 1 > registered", and at boot. */
+/* Register with firmware, at boot and for "echo 1 > registered". */
 int fadump_register(void)
 {
 	lockdep_assert_held(&fadump.lock);
@@ -275,19 +263,16 @@ int fadump_unregister(void)
 	return 0;
 }
 
-/*
- * Have the core tell us of regions from now on, and make the first table. If it does
- * already, that is fine. May sleep.
- */
+/* Attach the backend, unless that is done already, and write the first table. May sleep. */
 int fadump_attach(void)
 {
-	/* A part of it is for what is found at the crash. */
+	/* A quarter of a slot is for memory that is added at the crash. */
 	u64 room = fadump.head->slot_size / 4 * 3;
 	int ret;
 
-	/* The next kernel has to do with what is left. */
+	/* The next kernel has to work with the rest of the memory. */
 	backend.max_bytes = memblock_phys_mem_size() / 2;
-	/* At worst each piece is a region, and its pages are two loads. */
+	/* At worst each piece is a region of its own, and its pages are in two loads. */
 	backend.max_slots = room / (sizeof(struct kmemdump_note_region) +
 				    sizeof(struct kmemdump_note_piece) +
 				    2 * sizeof(struct fadump_load));
@@ -297,12 +282,11 @@ int fadump_attach(void)
 	return ret == -EEXIST ? 0 : ret;
 }
 
-/* Who restarts in order leaves nothing behind with firmware. */
+/* After an orderly restart firmware must not have a registration of this kernel. */
 static int before_reboot(struct notifier_block *nb, unsigned long action, void *unused)
 {
-	mutex_lock(&fadump.lock);
+	guard(mutex)(&fadump.lock);
 	fadump_unregister();
-	mutex_unlock(&fadump.lock);
 	return NOTIFY_DONE;
 }
 
@@ -310,15 +294,15 @@ static struct notifier_block reboot_nb = {
 	.notifier_call = before_reboot,
 };
 
-/* Before mainline's FADump registers, and before /proc/vmcore is made. */
+/* Must run before mainline's FADump registers, and before /proc/vmcore is made. */
 static int __init fadump_early_init(void)
 {
 	if (fadump.waiting)
 		return fadump_vmcore_init();
-	/* A kernel that did not restart in order may have left it. */
+	/* The last kernel may not have restarted in order. */
 	if (fadump.supported)
 		fadump_rtas_command(FADUMP_UNREGISTER);
-	/* Firmware registers nothing while it has one; if we do, give_registration() sees to it. */
+	/* An empty dump keeps mainline from registering; for us, register_copies() drops it. */
 	if (fadump.void_dump && !fadump.enabled)
 		fadump_rtas_command(FADUMP_INVALIDATE);
 	return 0;
@@ -343,9 +327,7 @@ static int __init fadump_late_init(void)
 		pr_err("can't be attached: %pe\n", ERR_PTR(ret));
 		return ret;
 	}
-	mutex_lock(&fadump.lock);
-	ret = fadump_register();
-	mutex_unlock(&fadump.lock);
-	return ret;
+	guard(mutex)(&fadump.lock);
+	return fadump_register();
 }
 late_initcall(fadump_late_init);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump through firmware: the files that administrators know from FADump.
+ * kmemdump through firmware: the files of FADump in /sys/kernel/fadump.
  *
- * See Documentation/ABI/testing/sysfs-kernel-fadump; the files mean the same,
- * whoever is in charge.
+ * Administrators and kdump-tools know these files: see
+ * Documentation/ABI/testing/sysfs-kernel-fadump. Here they have the same meaning.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
+#include <linux/cleanup.h>
 #include <linux/kobject.h>
 #include <linux/kstrtox.h>
 #include <linux/sysfs.h>
@@ -20,27 +21,17 @@ static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr, c
 	return sysfs_emit(buf, "%d\n", fadump.enabled);
 }
 
-static struct kobj_attribute enabled_attr = __ATTR_RO(enabled);
-
 static ssize_t mem_reserved_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
-	u64 size;
-
-	mutex_lock(&fadump.lock);
-	size = fadump.head ? fadump.head->size : 0;
-	mutex_unlock(&fadump.lock);
-	return sysfs_emit(buf, "%llu\n", size);
+	guard(mutex)(&fadump.lock);
+	return sysfs_emit(buf, "%llu\n", fadump.head ? fadump.head->size : 0);
 }
 
-static struct kobj_attribute mem_reserved_attr = __ATTR_RO(mem_reserved);
-
-/* Tells kdump's rules that memory may come and go without a new registration. */
+/* The udev rules of kdump-tools do not register anew after hotplug of memory if this is 1. */
 static ssize_t hotplug_ready_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
 	return sysfs_emit(buf, "1\n");
 }
-
-static struct kobj_attribute hotplug_ready_attr = __ATTR_RO(hotplug_ready);
 
 static ssize_t registered_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
@@ -56,18 +47,14 @@ static ssize_t registered_store(struct kobject *kobj, struct kobj_attribute *att
 		return -EPERM;
 	if (kstrtoint(buf, 0, &input) || input < 0 || input > 1)
 		return -EINVAL;
-	/* That may have failed when the memory of a dump was released. */
+	/* release_mem_store() may have failed to attach it. */
 	ret = input && fadump.head ? fadump_attach() : 0;
 	if (ret)
 		return ret;
 
-	mutex_lock(&fadump.lock);
-	ret = input ? fadump_register() : fadump_unregister();
-	mutex_unlock(&fadump.lock);
-	return ret ?: count;
+	guard(mutex)(&fadump.lock);
+	return (input ? fadump_register() : fadump_unregister()) ?: count;
 }
-
-static struct kobj_attribute registered_attr = __ATTR_RW(registered);
 
 static ssize_t release_mem_store(struct kobject *kobj, struct kobj_attribute *attr,
 				 const char *buf, size_t count)
@@ -87,6 +74,10 @@ static ssize_t release_mem_store(struct kobject *kobj, struct kobj_attribute *at
 	return ret ?: count;
 }
 
+static struct kobj_attribute enabled_attr = __ATTR_RO(enabled);
+static struct kobj_attribute mem_reserved_attr = __ATTR_RO(mem_reserved);
+static struct kobj_attribute hotplug_ready_attr = __ATTR_RO(hotplug_ready);
+static struct kobj_attribute registered_attr = __ATTR_RW(registered);
 static struct kobj_attribute release_mem_attr = __ATTR_WO(release_mem);
 
 static struct attribute *attrs[] = {
@@ -108,7 +99,7 @@ static const struct attribute_group group = {
 	.is_visible	= visible,
 };
 
-/* The old names are links. */
+/* The old names in /sys/kernel are links. */
 static int make_link(const char *file, const char *name)
 {
 	return compat_only_sysfs_link_entry_to_kobj(kernel_kobj, kobj, file, name);

@@ -385,9 +385,9 @@ def _copies(ram, at, address):
     return [copy for copy in found if copy[1] <= address < copy[1] + copy[2]]
 
 
-def _told(kernel, ram):
-    """Where in RAM the copies are that firmware was told of."""
-    return struct.unpack_from("<Q", ram, _static(kernel, "told"))[0] & PHYSICAL
+def _registered_copies(kernel, ram):
+    """Where in RAM the copies are that are registered with firmware."""
+    return struct.unpack_from("<Q", ram, _static(kernel, "registered_copies"))[0] & PHYSICAL
 
 
 def _settle(lab, guest, name, low=None):
@@ -395,11 +395,10 @@ def _settle(lab, guest, name, low=None):
     the region @name, and with the page @low if that is given."""
     base, _ = _reservation(guest)
     pending = _static(lab.kernel, "refresh_work")
-    told = _static(lab.kernel, "told")
 
     def settled():
         with guest.ram() as ram:
-            copies = struct.unpack_from("<Q", ram, told)[0] & PHYSICAL
+            copies = _registered_copies(lab.kernel, ram)
             return (ram[base + STATE] == REGISTERED and
                     # WORK_STRUCT_PENDING
                     not ram[pending] & 1 and
@@ -482,9 +481,9 @@ def test_failed_copy(lab, shared):
             overwrite(ram, at, struct.pack("<Q", nowhere))
         _register(guest)
         with guest.ram() as ram:
-            told = _told(kernel, ram)
-            [(at, _, same)] = _copies(ram, told, nowhere)
-            expect(same == size and not _copies(ram, told, low), "the same copy, and no other",
+            copies = _registered_copies(kernel, ram)
+            [(at, _, same)] = _copies(ram, copies, nowhere)
+            expect(same == size and not _copies(ram, copies, low), "the same copy, and no other",
                    f"{same:#x} {size:#x}")
             overwrite(ram, at, struct.pack("<Q", start))
         console = guest.crash(timeout=300)
