@@ -63,6 +63,19 @@ void ramoops_find_kmemdump(struct persistent_ram_zone *prz)
 	}
 }
 
+/* A copy, with errors corrected, of the first @size bytes; NULL without memory for it. */
+static void *copy_start(struct persistent_ram_zone *prz, size_t size)
+{
+	/* No process is to be killed for it. */
+	void *buf = kvzalloc(size, GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+
+	if (buf) {
+		persistent_ram_ecc_old(prz);
+		persistent_ram_peek(prz, 0, buf, size);
+	}
+	return buf;
+}
+
 /*
  * This makes the only copy of the record, and pstore frees it. Without memory for all of it,
  * the copy has the start of the record: a record without a file could not be erased, and no
@@ -77,7 +90,7 @@ ssize_t ramoops_read_kmemdump(struct persistent_ram_zone *prz, struct pstore_rec
 	prz->corrected_bytes = 0;
 	prz->bad_blocks = 0;
 	for (size = used; size; size /= 2) {
-		buf = persistent_ram_copy_start(prz, size);
+		buf = copy_start(prz, size);
 		if (buf)
 			break;
 	}
