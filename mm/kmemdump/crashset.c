@@ -321,7 +321,7 @@ struct reach {
 	} objects[MAX_REACHED];
 };
 
-/* On a running system one search runs at a time. Panic code takes over from one that was stopped. */
+/* On a running system one search runs at a time. Panic code takes over from one that stopped. */
 static struct reach reach;
 static unsigned long reach_busy;
 

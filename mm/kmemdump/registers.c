@@ -102,9 +102,9 @@ void kmemdump_fill_prstatus(struct elf_prstatus *prstatus, const struct kmemdump
 
 /*
  * Some debuggers look for the registers of a CPU in the kernel's own notes, which kdump
- * fills. kdump does not run if kmemdump does, so fill those that are empty, also of CPUs that did not
- * stop: crash takes a CPU with an empty note for one that has none in the ELF core either,
- * and counts on from there. What a CPU has noted of itself stays. Panic context.
+ * fills. kdump does not run if kmemdump does, so fill those that are empty, also of CPUs
+ * that did not stop: crash takes a CPU with an empty note for one that has none in the ELF
+ * core either, and counts on from there. What a CPU has noted of itself stays. Panic context.
  */
 void kmemdump_fill_crash_note(const struct kmemdump_image_cpu *cpu)
 {

@@ -44,7 +44,7 @@ static phys_addr_t phys_of(unsigned long addr)
 
 /* Pieces must cover the range in order, each with the physical address it has. */
 static void check_pieces(struct kunit *test, const struct kmemdump_entry *entry,
-			   const void *addr, size_t size)
+			 const void *addr, size_t size)
 {
 	unsigned long next = (unsigned long)addr;
 	unsigned int i;
