@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 from harness import host, story
-from harness.full_dump import BASE, ENTRY, HEAD, FullDump
+from harness.full_dump import ENTRY, HEAD, RAM_START, FullDump
 from harness.guest import initramfs
 from harness.lab import expect
 
@@ -278,7 +278,7 @@ def test_end_of_memory(lab):
     dump = lab.dumps / "forged"
     made = FullDump()
     parts = [made.new(b"first"), made.new(b"second")]
-    pieces = made.new(b"".join(made.piece(made.address(at), BASE + at, 16) for at in parts))
+    pieces = made.new(b"".join(made.piece(made.address(at), RAM_START + at, 16) for at in parts))
     # The second copy counts, so the first has to have room, too.
     entry = made.new(made.make_entry(1, 2, 0, 2, 2, made.address(pieces - 2 * made.piece_size),
                                      names=b"a name\0kernel\0"))
@@ -290,7 +290,7 @@ def test_end_of_memory(lab):
         expect((region["name"], region["owner"], region["state"]) == (name, owner, "ok"),
                f"the name {name!r}", str(region))
     # The first piece goes on where there is no memory.
-    made.put(pieces, made.piece(made.address(parts[0]), BASE + len(made.ram) - 5, 16))
+    made.put(pieces, made.piece(made.address(parts[0]), RAM_START + len(made.ram) - 5, 16))
     dump.write_bytes(made.elf)
     [region] = json.loads(lab.reader("list", "--json", dump, status=1))["regions"]
     expect((region["state"], region["have"], region["size"]) == ("cut", 21, 32), "a cut",

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from harness import host, kernel
-from harness.full_dump import BASE, ENTRY, HEAD, SIZE, FullDump
+from harness.full_dump import ENTRY, HEAD, RAM_START, SIZE, FullDump
 from harness.lab import STORED_RECORD, expect
 from harness.record import (FRAME_MAX, elf_core, frame, note, packed, part, record,
                             region_list)
@@ -55,11 +55,11 @@ def _circle_of_loads():
     """50,000 loads of a byte each; a list without end of an entry that has all of these bytes."""
     made = FullDump()
     size = 50_000
-    pieces = made.new(made.piece(HIGH, BASE + SIZE, size))
+    pieces = made.new(made.piece(HIGH, RAM_START + SIZE, size))
     entry = made.new(made.make_entry(7, 2, 0, 1, 1, made.address(pieces - made.piece_size)))
     made.link([entry])
     made.put(entry + ENTRY["list"], made.long(made.address(entry + ENTRY["list"])))
-    loads = [(0, BASE, SIZE, 0)] + [(0, BASE + SIZE + i, 1, i) for i in range(size)]
+    loads = [(0, RAM_START, SIZE, 0)] + [(0, RAM_START + SIZE + i, 1, i) for i in range(size)]
     return elf_core(loads, note("VMCOREINFO", 0, made.info), bytes(made.ram).ljust(size, b"\0"))
 
 
@@ -162,7 +162,7 @@ def _list_in_turns():
     notes = note("VMCOREINFO", 0, made.info)
     start = 64 + 56 * 3 + len(notes)
     size = 8192 * FRAME_MAX
-    second = BASE + (1 << 32)
+    second = RAM_START + (1 << 32)
     image = bytearray(size // 8)
     places = [(1 + i * APART) * FRAME_MAX + 4096 for i in range(FRAMES)]
     nodes = [second + at - FRAME_MAX + ENTRY["list"] + made.linear for at in places]
@@ -172,10 +172,10 @@ def _list_in_turns():
         entry[ENTRY["list"]:ENTRY["list"] + 16] = struct.pack(
             "<QQ", nodes[(i + 1) % FRAMES], made.address(HEAD))
         image[at:at + len(entry)] = entry
-        image[at + 128:at + 128 + made.piece_size] = made.piece(HIGH, BASE, 1)
+        image[at + 128:at + 128 + made.piece_size] = made.piece(HIGH, RAM_START, 1)
     made.put(HEAD, made.long(nodes[0]))
-    core = elf_core([(0, BASE, SIZE, 0), (0, second, size - FRAME_MAX, FRAME_MAX - start)], notes,
-                    bytes(made.ram))
+    core = elf_core([(0, RAM_START, SIZE, 0), (0, second, size - FRAME_MAX, FRAME_MAX - start)],
+                    notes, bytes(made.ram))
     image[:len(core)] = core
     return _as_record(bytes(image), size)
 
@@ -184,7 +184,7 @@ def _large_list():
     """As many regions as a list may have, and pieces, which all regions share."""
     made = FullDump()
     many, step = 0x20000, 80
-    pieces = made.new(made.piece(HIGH, BASE, 8) + made.piece(HIGH + 8, BASE + 8, 8))
+    pieces = made.new(made.piece(HIGH, RAM_START, 8) + made.piece(HIGH + 8, RAM_START + 8, 8))
     entry = made.make_entry(7, 2, 0, 2, 2, made.address(pieces - 2 * made.piece_size)).ljust(
         step, b"\0")
     at = ENTRY["list"]
@@ -196,7 +196,7 @@ def _large_list():
                       for i in range(many))
     # Notes as large as they may be.
     notes = note("VMCOREINFO", 0, made.info) + note("x", 1, bytes(23 << 20))
-    core = elf_core([(0, BASE, SIZE + len(memory), 0)], notes, bytes(made.ram) + memory)
+    core = elf_core([(0, RAM_START, SIZE + len(memory), 0)], notes, bytes(made.ram) + memory)
     return _as_record(core, -(-len(core) // FRAME_MAX) * FRAME_MAX)
 
 

@@ -15,7 +15,7 @@ from elftools.elf.elffile import ELFFile
 
 from harness import host
 from harness.elfcore import ElfCore
-from harness.full_dump import BASE, FullDump
+from harness.full_dump import RAM_START, FullDump
 from harness.host import xxh64
 from harness.lab import STORED_RECORD, expect
 from harness.record import elf_core, note, region_list
@@ -459,7 +459,7 @@ def test_log_in_no_region(lab):
     """The log is found by the headers of a dump of all memory, whose own list of regions is good and
     has nothing of it."""
     core, made = ElfCore(_elf(lab)), FullDump()
-    loads = [(0, BASE, bytes(made.ram))] + core.loads
+    loads = [(0, RAM_START, bytes(made.ram))] + core.loads
     [info] = [desc for name, _, desc in core.notes if name == "VMCOREINFO"]
     # The first line of a name counts.
     notes = note("VMCOREINFO", 0, made.info + info)

@@ -5,7 +5,7 @@ header."""
 
 import struct
 
-BASE = 0x100000         # physical address of its RAM
+RAM_START = 0x100000         # physical address of its RAM
 SIZE = 0x4000
 PAGE = 0x1000
 HEAD = 0x10             # where in RAM the head of the list is
@@ -42,8 +42,8 @@ class FullDump:
         self.lines = {
             "OSRELEASE": "0", "PAGESIZE": PAGE,
             "OFFSET(list_head.next)": 0, "OFFSET(list_head.prev)": long_size,
-            "KMEMDUMP_ENTRIES": f"{BASE + HEAD:x}", "KMEMDUMP_LINEAR": f"{self.linear:x}",
-            "KMEMDUMP_CPUS": f"{BASE + MASK:x}", "NUMBER(kmemdump_cpus)": max(CPUS) + 1,
+            "KMEMDUMP_ENTRIES": f"{RAM_START + HEAD:x}", "KMEMDUMP_LINEAR": f"{self.linear:x}",
+            "KMEMDUMP_CPUS": f"{RAM_START + MASK:x}", "NUMBER(kmemdump_cpus)": max(CPUS) + 1,
             **{f"OFFSET(kmemdump_entry.{name})": at for name, at in ENTRY.items()},
             "SIZE(kmemdump_piece)": self.piece_size, "OFFSET(kmemdump_piece.virt_addr)": 0,
             "OFFSET(kmemdump_piece.phys_addr)": long_size,
@@ -77,14 +77,14 @@ class FullDump:
         return at
 
     # The physical pages of vmalloc memory.
-    far_pages = (BASE + 3 * PAGE, BASE + 2 * PAGE)
+    far_pages = (RAM_START + 3 * PAGE, RAM_START + 2 * PAGE)
 
     def _far(self, data, skip):
         """Put @data into vmalloc memory, @skip bytes after the start of a page; its address there,
         and that of the page frames."""
         pages = (bytes(skip) + data).ljust(2 * PAGE, b"\0")
         for i, page in enumerate(self.far_pages):
-            self.put(page - BASE, pages[i * PAGE:(i + 1) * PAGE])
+            self.put(page - RAM_START, pages[i * PAGE:(i + 1) * PAGE])
         frames = self.new(b"".join(self.long(page // PAGE) for page in self.far_pages))
         return self.far + skip, self.address(frames)
 
@@ -103,7 +103,7 @@ class FullDump:
         pieces = bytes(room * self.piece_size)
         for part in parts:
             at = self.new(part)
-            pieces += self.piece(self.address(at), BASE + at, len(part))
+            pieces += self.piece(self.address(at), RAM_START + at, len(part))
         pieces += bytes(self.piece_size)
         if name == "far":
             # The end of a page is in the middle of a piece.
@@ -115,7 +115,7 @@ class FullDump:
 
     def address(self, at):
         """The address in the linear map of what is at @at in RAM."""
-        return BASE + at + self.linear
+        return RAM_START + at + self.linear
 
     def link(self, entries):
         """Have the list be of the entries that are at @entries in RAM."""
@@ -144,7 +144,7 @@ class FullDump:
         out += self.pack("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH", 4, machine, 1, 0, header, 0,
                          0, header, phdr, 2, 0, 0, 0)
         for kind, at, phys, size in ((4, notes_at, 0, len(notes)),
-                                     (1, ram_at, BASE, len(self.ram))):
+                                     (1, ram_at, RAM_START, len(self.ram))):
             # No virtual addresses, as a hypervisor leaves it.
             out += self.pack("IIQQQQQQ", kind, 0, at, 0, phys, size, size, 0) if wide else \
                 self.pack("IIIIIIII", kind, at, 0, phys, size, size, 0, 0)
