@@ -32,7 +32,7 @@ struct kmemdump_image;
 #define KMEMDUMP_LOG_STEPS	16
 
 /**
- * enum kmemdump_order - what goes first where there is not room for all, best first
+ * enum kmemdump_order - how much memory matters: the lowest value matters most
  * @KMEMDUMP_ORDER_LOG_HEAD:	what leads to the records of the log
  * @KMEMDUMP_ORDER_LOG_NEWEST:	the newest records; the values after it are for older ones
  * @KMEMDUMP_ORDER_LOG:		the rest of the log

@@ -41,7 +41,7 @@ MODULE_PARM_DESC(running, "list the tasks that run, for resets without a panic (
 struct minidump {
 	struct minidump_table	table;
 	struct minidump_slots	*slots;
-	bool			follows;	/* what runs */
+	bool			follows;	/* the tasks that the CPUs run */
 };
 
 static void minidump_fill(struct minidump_slots *s, unsigned int copy,
@@ -179,7 +179,7 @@ static int take_table(struct device *dev)
 		ret = minidump_follow_tasks(md->slots);
 		md->follows = !ret;
 		if (ret)
-			dev_warn(dev, "can't follow what runs: %pe\n", ERR_PTR(ret));
+			dev_warn(dev, "can't follow the tasks that CPUs run: %pe\n", ERR_PTR(ret));
 	}
 	dev_set_drvdata(dev, md);
 	return 0;

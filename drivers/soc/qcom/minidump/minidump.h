@@ -272,7 +272,7 @@ void minidump_slots_settle(struct minidump_slots *s);
 void minidump_slots_switch(struct minidump_slots *s, unsigned int cpu,
 			   const struct kmemdump_piece *pieces);
 
-/* running.c: what runs on each CPU */
+/* running.c: the task that each CPU runs */
 void minidump_cut_task(const struct task_struct *task, struct kmemdump_piece *pieces);
 int minidump_follow_tasks(struct minidump_slots *s);
 void minidump_unfollow_tasks(struct minidump_slots *s);

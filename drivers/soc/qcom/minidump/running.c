@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Qualcomm minidump: keep what runs on each CPU in the dump, for resets without a panic.
+ * Qualcomm minidump: keep the task that each CPU runs in the dump, for resets without a panic.
  *
- * A panic finds that itself. When the machine hangs and a watchdog resets it, firmware saves
- * what was listed before: so list the task that each CPU goes over to, and its stack. This is
- * in the way of each context switch, and off unless asked for.
+ * Panic code finds these tasks itself. When the machine hangs and a watchdog resets it, no
+ * panic code runs, and firmware saves the memory that the table listed until then. So at each
+ * context switch the table gets the task that the CPU switches to, and the stack of that task.
+ * This slows every context switch down, so it is off unless the administrator asks for it.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -102,7 +103,10 @@ static struct tracepoint *sched_switch(void)
 	return found;
 }
 
-/* Have @s list what runs from now on. May sleep. Returns 0 or a negative errno. */
+/*
+ * From now on, @s lists the task that each CPU runs, and the stack of that task. May sleep.
+ * Returns 0, -ENOENT if the kernel has no tracepoint for context switches, or -ENOMEM.
+ */
 int minidump_follow_tasks(struct minidump_slots *s)
 {
 	struct tracepoint *tp = sched_switch();

@@ -364,13 +364,16 @@ static void alloc_staging(struct minidump_slots *s, size_t wanted)
 			s->be.name, wanted, s->panic.staging_size);
 }
 
-/* Set slots aside for what runs. Returns how many, or -ENOMEM. */
+/*
+ * Set slots aside for the tasks that the CPUs run, and their stacks. Returns the number of
+ * these slots, 0 if @max_slots are too few for that, or -ENOMEM.
+ */
 static int alloc_tasks(struct minidump_slots *s, unsigned int max_slots)
 {
 	unsigned int nr = num_possible_cpus() * MINIDUMP_TASK_PIECES;
 
 	if (nr > max_slots / 2) {
-		pr_warn("backend %s: %u slots are too few to follow what runs, which takes %u\n",
+		pr_warn("backend %s: %u slots are too few to follow the tasks that run, which takes %u\n",
 			s->be.name, max_slots, nr);
 		return 0;
 	}
@@ -407,8 +410,9 @@ static int alloc_layouts(struct minidump_slots *s, unsigned int max_slots)
 
 /*
  * Make a backend that lists what it carries in @max_slots slots besides the head, through
- * @ops; with @follow_tasks also what runs. It puts small regions together in @staging_size
- * bytes at panic. Process context, may sleep. Returns NULL without memory.
+ * @ops. With @follow_tasks it also lists the tasks that the CPUs run, and their stacks. At
+ * panic it copies small regions into one buffer of @staging_size bytes. Process context, may
+ * sleep. Returns NULL if there is not enough memory.
  */
 struct minidump_slots *minidump_slots_alloc(const char *name,
 					    const struct minidump_slots_ops *ops,
