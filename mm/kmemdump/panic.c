@@ -65,20 +65,28 @@ static bool wants_image(const struct kmemdump_backend *be)
 	return be->writer || be->image;
 }
 
-/* No backend of @table needs this any more, nor does panic code. */
+/* Free what only @be, which is off the list, needed of the memory for panic code. May sleep. */
 static void put_room(struct kmemdump_table *table, const struct kmemdump_backend *be)
 {
-	struct kmemdump_room *room = table->room;
+	struct kmemdump_room *room = table->room, *old_room = NULL;
+	struct kmemdump_stream *old_stream = NULL;
 
 	if (be->writer && !--room->nr_writers) {
-		kmemdump_stream_free(room->stream);
-		room->stream = NULL;
+		old_stream = room->stream;
+		WRITE_ONCE(room->stream, NULL);
 	}
 	if (wants_image(be) && !--room->nr_imagers) {
-		/* This CPU may be stopped here by a panic, which must not find what is freed. */
+		old_room = room;
 		WRITE_ONCE(table->room, NULL);
-		kmemdump_image_free(room->image);
-		kfree(room);
+	}
+	if (!old_stream && !old_room)
+		return;
+	/* Panic code of another CPU may use them still, in an RCU read-side section. */
+	synchronize_rcu();
+	kmemdump_stream_free(old_stream);
+	if (old_room) {
+		kmemdump_image_free(old_room->image);
+		kfree(old_room);
 	}
 }
 
@@ -182,10 +190,12 @@ void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 	build_images(table, image, regs, true);
 	/* Build it again for each writer: what the last one printed has changed the log. */
 	list_for_each_entry_rcu(be, &table->backends, list, true) {
-		if (!be->writer || !room->stream)
+		struct kmemdump_stream *stream = READ_ONCE(room->stream);
+
+		if (!be->writer || !stream)
 			continue;
 		kmemdump_image_build(image, table, be, regs);
-		kmemdump_serialize(be, room->stream, image);
+		kmemdump_serialize(be, stream, image);
 	}
 	build_images(table, image, regs, false);
 }
