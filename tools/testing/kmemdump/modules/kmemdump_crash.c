@@ -7,6 +7,7 @@
  * Copyright (C) 2026 the kmemdump authors
  */
 #include <linux/cpumask.h>
+#include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/interrupt.h>
 #include <linux/irq_work.h>
@@ -140,11 +141,13 @@ static void hang(void)
 static void hang_in_op(void)
 {
 	atomic_set(&in_op, IN_OP);
-	while (atomic_read(&in_op) != TO_HANG)
+	for (;;) {
+		local_irq_disable();
+		if (atomic_cmpxchg(&in_op, TO_HANG, HANGS) == TO_HANG)
+			hang();
+		local_irq_enable();
 		cond_resched();
-	local_irq_disable();
-	atomic_set(&in_op, HANGS);
-	hang();
+	}
 }
 
 static int hang_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
@@ -206,13 +209,21 @@ static bool run_elsewhere(int (*fn)(void *))
  */
 static bool hang_elsewhere(int (*fn)(void *))
 {
+	unsigned int left;
+
 	if (kmemdump_register_backend(&hang_backend) || !run_elsewhere(fn))
 		return false;
-	preempt_disable();
-	atomic_set(&in_op, TO_HANG);
-	while (atomic_read(&in_op) != HANGS)
-		cpu_relax();
-	return true;
+	for (;;) {
+		preempt_disable();
+		atomic_set(&in_op, TO_HANG);
+		for (left = 1000; left && atomic_read(&in_op) != HANGS; left--)
+			udelay(10);
+		if (atomic_cmpxchg(&in_op, TO_HANG, IN_OP) == HANGS)
+			return true;
+		/* The other CPU may just do work that needs this one. */
+		preempt_enable();
+		cond_resched();
+	}
 }
 
 static void crash_lock(void)
