@@ -99,234 +99,6 @@ bool kmemdump_may_carry(const struct kmemdump_backend *be, const struct kmemdump
 	return be->carrier->classes & BIT(entry->class);
 }
 
-/* Whether @be has accepted @entry. */
-static bool has_accepted(const struct kmemdump_backend *be, const struct kmemdump_entry *entry)
-{
-	return test_bit(be->carrier->index, &entry->state);
-}
-
-/* Whether @be could not follow the last update of @entry. */
-static bool is_stale(const struct kmemdump_backend *be, const struct kmemdump_entry *entry)
-{
-	return test_bit(be->carrier->index + KMEMDUMP_BIT_STALE, &entry->state);
-}
-
-static bool is_aligned(const struct kmemdump_entry *entry, unsigned int align)
-{
-	const struct kmemdump_piece *pieces;
-	unsigned int nr, i;
-
-	pieces = kmemdump_entry_pieces(entry, &nr);
-	for (i = 0; align && i < nr; i++)
-		if (!IS_ALIGNED(pieces[i].phys_addr | pieces[i].size, align))
-			return false;
-	return true;
-}
-
-/* Have @be follow an update of @entry, which is locked. Any context. */
-static void follow_update(struct kmemdump_backend *be, struct kmemdump_entry *entry)
-{
-	int ret = is_aligned(entry, be->align) ? be->table->update(be, entry) : -EINVAL;
-
-	if (!!ret == is_stale(be, entry))
-		return;
-	change_bit(be->carrier->index + KMEMDUMP_BIT_STALE, &entry->state);
-	atomic_add(ret ? 1 : -1, &be->carrier->nr_stale);
-	trace_kmemdump_carried(be, entry, ret);
-}
-
-/* Have @be carry @entry, for which it has room, and follow its updates since @version. */
-static int give(struct kmemdump_backend *be, struct kmemdump_entry *entry, unsigned int version)
-{
-	struct kmemdump_carrier *carrier = be->carrier;
-	int ret = be->table->add(be, entry);
-
-	if (ret)
-		return ret < 0 ? ret : -EINVAL;
-	carrier->orders[entry->order].used_slots += entry->max_pieces;
-	carrier->orders[entry->order].used_bytes += kmemdump_entry_size(entry);
-
-	kmemdump_entry_lock(entry);
-	set_bit(carrier->index, &entry->state);
-	if (entry->version != version)
-		follow_update(be, entry);
-	kmemdump_entry_unlock(entry);
-	carrier->nr_carried++;
-	return 0;
-}
-
-/* Take @entry back from @be, which has followed all its updates until now. */
-static void take_back(struct kmemdump_backend *be, struct kmemdump_entry *entry)
-{
-	struct kmemdump_carrier *carrier = be->carrier;
-
-	kmemdump_entry_lock(entry);
-	clear_bit(carrier->index, &entry->state);
-	if (test_and_clear_bit(carrier->index + KMEMDUMP_BIT_STALE, &entry->state))
-		atomic_dec(&carrier->nr_stale);
-	kmemdump_entry_unlock(entry);
-
-	be->table->remove(be, entry);
-	carrier->orders[entry->order].used_slots -= entry->max_pieces;
-	carrier->orders[entry->order].used_bytes -= kmemdump_entry_size(entry);
-	carrier->nr_carried--;
-}
-
-/* Keep in @xa that @be does not carry @entry. */
-static void note_refusal(struct kmemdump_backend *be, struct kmemdump_entry *entry,
-			 struct xarray *xa, void *what)
-{
-	be->carrier->nr_refused++;
-	if (xa_err(xa_store(xa, entry->id, what, GFP_KERNEL)))
-		pr_warn("backend %s: out of memory; region %s will not be tried again\n",
-			be->name, entry->names);
-}
-
-/* @entry has to wait until there is room in @be. */
-static void wait_for_room(struct kmemdump_backend *be, struct kmemdump_entry *entry)
-{
-	note_refusal(be, entry, &be->carrier->orders[entry->order].waiting, entry);
-	if (!be->carrier->was_full)
-		pr_warn("backend %s has no room for region %s; what it does not carry is listed in debugfs\n",
-			be->name, entry->names);
-	be->carrier->was_full = true;
-}
-
-/* Whether @be has room for @entry besides the regions of an order better than @order. */
-static bool has_room(const struct kmemdump_backend *be, const struct kmemdump_entry *entry,
-		     unsigned int order)
-{
-	unsigned int slots = 0, i;
-	u64 bytes = 0;
-
-	for (i = 0; i < order; i++) {
-		slots += be->carrier->orders[i].used_slots;
-		bytes += be->carrier->orders[i].used_bytes;
-	}
-	return entry->max_pieces <= be->max_slots - slots &&
-	       kmemdump_entry_size(entry) <= be->max_bytes - bytes;
-}
-
-/*
- * Have @be give up regions that matter less than @entry, the least first, until there is room
- * for it; but none if that would not be enough. Returns how many.
- */
-static int make_room(struct kmemdump_table *table, struct kmemdump_backend *be,
-		     const struct kmemdump_entry *entry)
-{
-	struct kmemdump_entry *victim;
-	int order, nr = 0;
-
-	if (!has_room(be, entry, entry->order + 1))
-		return -ENOSPC;
-
-	for (order = KMEMDUMP_NR_ORDERS - 1; order > entry->order; order--) {
-		if (has_room(be, entry, KMEMDUMP_NR_ORDERS))
-			break;
-		if (!be->carrier->orders[order].used_slots)
-			continue;
-		list_for_each_entry(victim, &table->entries, list) {
-			if (victim->order != order || !has_accepted(be, victim))
-				continue;
-			take_back(be, victim);
-			wait_for_room(be, victim);
-			trace_kmemdump_carried(be, victim, -ENOSPC);
-			nr++;
-			if (has_room(be, entry, KMEMDUMP_NR_ORDERS))
-				break;
-		}
-	}
-	return nr;
-}
-
-/* Whether @be could carry @entry if it had room; as it is at *@version. */
-static int fits_backend(const struct kmemdump_backend *be, struct kmemdump_entry *entry,
-			unsigned int *version)
-{
-	bool aligned;
-
-	kmemdump_entry_lock(entry);
-	*version = entry->version;
-	aligned = is_aligned(entry, be->align);
-	kmemdump_entry_unlock(entry);
-
-	if (be->max_name && strlen(entry->names) > be->max_name)
-		return -ENAMETOOLONG;
-	return aligned ? 0 : -EINVAL;
-}
-
-/* Have @be carry @entry if it can. Returns whether others had to give way. */
-static bool offer(struct kmemdump_table *table, struct kmemdump_backend *be,
-		  struct kmemdump_entry *entry)
-{
-	unsigned int version;
-	int nr_gone = 0, ret;
-
-	ret = fits_backend(be, entry, &version);
-	if (!ret) {
-		nr_gone = make_room(table, be, entry);
-		ret = nr_gone < 0 ? nr_gone : give(be, entry, version);
-	}
-	/* A backend that has other limits as well returns this error from add(). */
-	if (ret == -ENOSPC)
-		wait_for_room(be, entry);
-	else if (ret)
-		note_refusal(be, entry, &be->carrier->errors, xa_mk_value(-ret));
-	trace_kmemdump_carried(be, entry, ret ?: is_stale(be, entry) ? -ESTALE : 0);
-	return nr_gone > 0;
-}
-
-/*
- * Try so many of the regions that wait and do not fit, lest one removal cost as much as all
- * registrations. The next removal tries the next ones.
- */
-#define MAX_MISFITS	16
-
-static void refill_order(struct kmemdump_table *table, struct kmemdump_backend *be, int order)
-{
-	unsigned long *last = &be->carrier->orders[order].last_tried, id = *last, first = 0;
-	struct xarray *waiting = &be->carrier->orders[order].waiting;
-	unsigned int misfits = 0;
-	struct kmemdump_entry *entry;
-
-	while (misfits < MAX_MISFITS) {
-		entry = xa_find_after(waiting, &id, ULONG_MAX, XA_PRESENT);
-		if (!entry) {
-			id = 0;
-			entry = xa_find(waiting, &id, ULONG_MAX, XA_PRESENT);
-		}
-		/* None waits, or all have been tried. */
-		if (!entry || id == first)
-			return;
-
-		*last = id;
-		if (has_room(be, entry, order + 1)) {
-			xa_erase(waiting, id);
-			be->carrier->nr_refused--;
-			offer(table, be, entry);
-		}
-		if (!has_accepted(be, entry)) {
-			first = first ?: id;
-			misfits++;
-		}
-	}
-}
-
-/* There may be room in @be now for some that wait, the most important first. */
-static void refill(struct kmemdump_table *table, struct kmemdump_backend *be)
-{
-	int order;
-
-	for (order = 0; order < KMEMDUMP_NR_ORDERS; order++)
-		refill_order(table, be, order);
-}
-
-static void tell_refused(struct kmemdump_backend *be)
-{
-	if (be->table && be->table->refused)
-		be->table->refused(be, be->carrier->nr_refused);
-}
-
 static void add_to_backend(struct kmemdump_table *table, struct kmemdump_backend *be,
 			   struct kmemdump_entry *entry)
 {
@@ -337,10 +109,7 @@ static void add_to_backend(struct kmemdump_table *table, struct kmemdump_backend
 		be->carrier->nr_carried++;
 		trace_kmemdump_carried(be, entry, 0);
 	} else {
-		/* The others may have left more room than was needed. */
-		if (offer(table, be, entry))
-			refill(table, be);
-		tell_refused(be);
+		kmemdump_carry_add(table, be, entry);
 	}
 }
 
@@ -348,15 +117,11 @@ static void remove_from_backend(struct kmemdump_backend *be, struct kmemdump_ent
 {
 	if (!kmemdump_may_carry(be, entry)) {
 		be->carrier->nr_filtered--;
-	} else if (!has_accepted(be, entry)) {
-		xa_erase(&be->carrier->orders[entry->order].waiting, entry->id);
-		xa_erase(&be->carrier->errors, entry->id);
-		be->carrier->nr_refused--;
 	} else if (be->writer) {
 		clear_bit(be->carrier->index, &entry->state);
 		be->carrier->nr_carried--;
 	} else {
-		take_back(be, entry);
+		kmemdump_carry_remove(be, entry);
 	}
 }
 
@@ -377,35 +142,18 @@ void kmemdump_backends_remove(struct kmemdump_table *table, struct kmemdump_entr
 	list_for_each_entry(be, &table->backends, list) {
 		remove_from_backend(be, entry);
 		if (be->table)
-			refill(table, be);
-		tell_refused(be);
+			kmemdump_carry_refill(table, be);
 	}
-}
-
-/*
- * @entry, which is locked, was updated. Any context. A backend that can't follow has lost
- * the region; that costs no other backend anything.
- */
-void kmemdump_backends_update(struct kmemdump_table *table, struct kmemdump_entry *entry)
-{
-	struct kmemdump_backend *be;
-
-	list_for_each_entry_rcu(be, &table->backends, list)
-		if (be->table && has_accepted(be, entry))
-			follow_update(be, entry);
 }
 
 /* Whether and why @be does not carry @entry; see KMEMDUMP_CARRIED. */
 int kmemdump_reason(const struct kmemdump_backend *be, const struct kmemdump_entry *entry)
 {
-	void *error;
-
 	if (!kmemdump_may_carry(be, entry))
 		return KMEMDUMP_FILTERED;
-	if (has_accepted(be, entry))
-		return is_stale(be, entry) ? KMEMDUMP_STALE : KMEMDUMP_CARRIED;
-	error = xa_load(&be->carrier->errors, entry->id);
-	return error ? -(int)xa_to_value(error) : -ENOSPC;
+	if (kmemdump_has_accepted(be, entry))
+		return kmemdump_is_stale(be, entry) ? KMEMDUMP_STALE : KMEMDUMP_CARRIED;
+	return be->table ? kmemdump_carry_error(be, entry) : -ENOSPC;
 }
 
 static bool is_valid(const struct kmemdump_backend *be)
@@ -414,33 +162,34 @@ static bool is_valid(const struct kmemdump_backend *be)
 		return false;
 	if (be->writer)
 		return be->writer->write && !be->image;
-	return be->table->add && be->table->remove && be->table->update &&
+	return IS_ENABLED(CONFIG_KMEMDUMP_ASSISTED) &&
+	       be->table->add && be->table->remove && be->table->update &&
 	       (!be->image || be->image->build) && be->max_slots &&
 	       (!be->align || is_power_of_2(be->align));
 }
 
-static struct kmemdump_carrier *alloc_carrier(const char *name, unsigned int index)
+static struct kmemdump_carrier *alloc_carrier(const struct kmemdump_backend *be,
+					      unsigned int index)
 {
 	struct kmemdump_carrier *carrier = kzalloc(sizeof(*carrier), GFP_KERNEL);
-	int order;
 
 	if (!carrier)
 		return NULL;
 	carrier->index = index;
-	carrier->classes = kmemdump_parse_classes(classes, name);
-	xa_init(&carrier->errors);
-	for (order = 0; order < KMEMDUMP_NR_ORDERS; order++)
-		xa_init(&carrier->orders[order].waiting);
+	carrier->classes = kmemdump_parse_classes(classes, be->name);
+	if (be->table) {
+		carrier->carry = kmemdump_carry_alloc();
+		if (!carrier->carry) {
+			kfree(carrier);
+			return NULL;
+		}
+	}
 	return carrier;
 }
 
 static void free_carrier(struct kmemdump_carrier *carrier)
 {
-	int order;
-
-	for (order = 0; order < KMEMDUMP_NR_ORDERS; order++)
-		xa_destroy(&carrier->orders[order].waiting);
-	xa_destroy(&carrier->errors);
+	kmemdump_carry_free(carrier->carry);
 	kfree(carrier);
 }
 
@@ -466,7 +215,7 @@ static int attach(struct kmemdump_table *table, struct kmemdump_backend *be)
 			return -EEXIST;
 	if (hweight_long(table->backend_indexes) == KMEMDUMP_MAX_BACKENDS)
 		return -ENOSPC;
-	be->carrier = alloc_carrier(be->name, ffz(table->backend_indexes));
+	be->carrier = alloc_carrier(be, ffz(table->backend_indexes));
 	if (!be->carrier)
 		return -ENOMEM;
 	ret = kmemdump_room_ops->attach(table, be);

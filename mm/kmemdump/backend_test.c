@@ -27,7 +27,7 @@ static void attach_replays(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, tb->nr_added, 1);
 	kmemdump_test_add(test, table, "b", buffer, 8, 0);
 	KUNIT_EXPECT_EQ(test, tb->nr_added, 2);
-	KUNIT_EXPECT_EQ(test, tb->be.carrier->orders[KMEMDUMP_ORDER_NORMAL].used_slots, 2);
+	KUNIT_EXPECT_EQ(test, tb->be.carrier->carry->orders[KMEMDUMP_ORDER_NORMAL].used_slots, 2);
 	KUNIT_EXPECT_TRUE(test, (kmemdump_reason(&tb->be, entry) == KMEMDUMP_CARRIED));
 
 	kmemdump_test_detach(tb);
@@ -233,7 +233,7 @@ static void failing_backend(struct kunit *test)
 	bad->add_error = 5;
 	id = kmemdump_test_add(test, table, "b", buffer, 8, 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(bad, id), -EINVAL);
-	KUNIT_EXPECT_EQ(test, bad->be.carrier->orders[KMEMDUMP_ORDER_NORMAL].used_slots, 0);
+	KUNIT_EXPECT_EQ(test, bad->be.carrier->carry->orders[KMEMDUMP_ORDER_NORMAL].used_slots, 0);
 	KUNIT_EXPECT_EQ(test, good->nr_added, 2);
 }
 

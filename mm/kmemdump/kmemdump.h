@@ -13,10 +13,6 @@
  *	core image	the ELF core, which exists only as its headers, notes and a list of loads
  *	load		memory that the core image has: a PT_LOAD
  *	record		a finished core image as a writer stores it
- *
- * Layers, from below; a file calls its own layer and those below, and never in a circle:
- * translate.c | entry.c backend.c core.c lifetime.c | registers.c elfcore.c image.c |
- * serialize.c panic.c | log.c coreset.c module.c crashset.c annotation.c symbols.c debugfs.c
  */
 #ifndef _MM_KMEMDUMP_H
 #define _MM_KMEMDUMP_H
@@ -34,6 +30,7 @@
 #include <linux/zstd.h>
 
 struct elf_prstatus;
+struct kmemdump_carry;
 struct kmemdump_room;
 
 /* translate.c: kernel addresses */
@@ -148,20 +145,13 @@ kmemdump_entry_copy(const struct kmemdump_entry *entry, unsigned int version, un
 
 /* What the core keeps of a backend. */
 struct kmemdump_carrier {
-	unsigned int	index;			/* bit in struct kmemdump_entry.state */
-	u32		classes;		/* bits of enum kmemdump_class: what it may carry */
-	bool		was_full;
-	unsigned int	nr_carried;
-	unsigned int	nr_refused;
-	unsigned int	nr_filtered;
-	atomic_t	nr_stale;
-	struct xarray	errors;			/* id -> errno of a region that it refused */
-	struct {
-		u64		used_bytes;
-		unsigned int	used_slots;
-		struct xarray	waiting;	/* id -> entry for which there is no room */
-		unsigned long	last_tried;
-	} orders[KMEMDUMP_NR_ORDERS];
+	unsigned int		index;		/* bit in struct kmemdump_entry.state */
+	u32			classes;	/* bits of enum kmemdump_class: what it may carry */
+	unsigned int		nr_carried;
+	unsigned int		nr_refused;
+	unsigned int		nr_filtered;
+	atomic_t		nr_stale;
+	struct kmemdump_carry	*carry;		/* of a firmware-assisted backend, else NULL */
 };
 
 /* Memory that is needed at panic, and has to be there before: the layers above know how much. */
@@ -180,17 +170,90 @@ extern const struct kmemdump_room_ops *kmemdump_room_ops;
 #define KMEMDUMP_FILTERED	1
 #define KMEMDUMP_STALE		2
 
+/* Whether @be has accepted @entry. */
+static inline bool kmemdump_has_accepted(const struct kmemdump_backend *be,
+					 const struct kmemdump_entry *entry)
+{
+	return test_bit(be->carrier->index, &entry->state);
+}
+
+/* Whether @be could not follow the last update of @entry. */
+static inline bool kmemdump_is_stale(const struct kmemdump_backend *be,
+				     const struct kmemdump_entry *entry)
+{
+	return test_bit(be->carrier->index + KMEMDUMP_BIT_STALE, &entry->state);
+}
+
 int kmemdump_attach(struct kmemdump_table *table, struct kmemdump_backend *be);
 void kmemdump_detach(struct kmemdump_table *table, struct kmemdump_backend *be);
 int kmemdump_backends_reserve(struct kmemdump_table *table, unsigned int nr_regions,
 			      unsigned int nr_pieces);
 void kmemdump_backends_add(struct kmemdump_table *table, struct kmemdump_entry *entry);
 void kmemdump_backends_remove(struct kmemdump_table *table, struct kmemdump_entry *entry);
-void kmemdump_backends_update(struct kmemdump_table *table, struct kmemdump_entry *entry);
 bool kmemdump_may_carry(const struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 int kmemdump_reason(const struct kmemdump_backend *be, const struct kmemdump_entry *entry);
 const char *kmemdump_class_name(unsigned int class);
 u32 kmemdump_parse_classes(const char *text, const char *backend);
+
+/* carry.c: what a firmware-assisted backend carries */
+
+/* What the core keeps of such a backend besides. */
+struct kmemdump_carry {
+	bool		was_full;
+	struct xarray	errors;			/* id -> errno of a region that it refused */
+	struct {
+		u64		used_bytes;
+		unsigned int	used_slots;
+		struct xarray	waiting;	/* id -> entry for which there is no room */
+		unsigned long	last_tried;
+	} orders[KMEMDUMP_NR_ORDERS];
+};
+
+#ifdef CONFIG_KMEMDUMP_ASSISTED
+struct kmemdump_carry *kmemdump_carry_alloc(void);
+void kmemdump_carry_free(struct kmemdump_carry *carry);
+void kmemdump_carry_add(struct kmemdump_table *table, struct kmemdump_backend *be,
+			struct kmemdump_entry *entry);
+void kmemdump_carry_remove(struct kmemdump_backend *be, struct kmemdump_entry *entry);
+void kmemdump_carry_refill(struct kmemdump_table *table, struct kmemdump_backend *be);
+int kmemdump_carry_error(const struct kmemdump_backend *be, const struct kmemdump_entry *entry);
+void kmemdump_backends_update(struct kmemdump_table *table, struct kmemdump_entry *entry);
+#else
+static inline struct kmemdump_carry *kmemdump_carry_alloc(void)
+{
+	return NULL;
+}
+
+static inline void kmemdump_carry_free(struct kmemdump_carry *carry)
+{
+}
+
+static inline void kmemdump_carry_add(struct kmemdump_table *table, struct kmemdump_backend *be,
+				      struct kmemdump_entry *entry)
+{
+}
+
+static inline void kmemdump_carry_remove(struct kmemdump_backend *be,
+					 struct kmemdump_entry *entry)
+{
+}
+
+static inline void kmemdump_carry_refill(struct kmemdump_table *table,
+					 struct kmemdump_backend *be)
+{
+}
+
+static inline int kmemdump_carry_error(const struct kmemdump_backend *be,
+				       const struct kmemdump_entry *entry)
+{
+	return -ENOSPC;
+}
+
+static inline void kmemdump_backends_update(struct kmemdump_table *table,
+					    struct kmemdump_entry *entry)
+{
+}
+#endif
 
 /* core.c: registration */
 int kmemdump_register(struct kmemdump_region *region, struct module *owner, void *caller);

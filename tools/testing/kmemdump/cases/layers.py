@@ -12,7 +12,7 @@ from harness.lab import Failed, expect
 # From below. An object may use those of its own layer and of the layers before it.
 LAYERS = (
     ("translate",),
-    ("entry", "backend", "core", "lifetime"),
+    ("entry", "carry", "backend", "core", "lifetime"),
     ("registers", "elfcore", "image"),
     ("serialize", "panic"),
     ("log", "coreset", "module", "crashset", "annotation", "symbols", "debugfs"),
