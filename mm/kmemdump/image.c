@@ -299,7 +299,8 @@ static void examine_region(const struct kmemdump_image *image,
 /* Regions of which parts may be in the image with orders of their own. */
 #define FILLED_LAST	(KMEMDUMP_ENTRY_AREA | KMEMDUMP_ENTRY_RING)
 
-static void add_region(struct kmemdump_image *image, const struct kmemdump_entry *entry)
+/* Add a region, with what its memory is like. */
+void kmemdump_image_add_region(struct kmemdump_image *image, const struct kmemdump_entry *entry)
 {
 	/* Pairs with the release [A] in kmemdump_entry_update(). */
 	u32 version = smp_load_acquire(&entry->version);
@@ -451,7 +452,8 @@ static void save_vmcoreinfo(struct kmemdump_image *image)
 	image->vmcoreinfo_size = size;
 }
 
-static void start(struct kmemdump_image *image, struct pt_regs *regs)
+/* Begin an image; @regs are the registers of this CPU, or NULL. */
+void kmemdump_image_start(struct kmemdump_image *image, struct pt_regs *regs)
 {
 	image->nr_regions = 0;
 	image->nr_pieces = 0;
@@ -465,7 +467,8 @@ static void start(struct kmemdump_image *image, struct pt_regs *regs)
 	save_cpus(image, regs);
 }
 
-static void finish(struct kmemdump_image *image)
+/* All regions are in @image: add what belongs to them, and put it into its order. */
+void kmemdump_image_finish(struct kmemdump_image *image)
 {
 	fill_regions(image, FILLED_LAST);
 	if (image->debuggers) {
@@ -475,32 +478,6 @@ static void finish(struct kmemdump_image *image)
 	sort(image->loads, image->nr_loads, sizeof(*image->loads), cmp_order, NULL);
 	kmemdump_lay_out(image);
 }
-
-/**
- * kmemdump_image_build_from() - build an image of just these regions
- * @image:	core image
- * @entries:	regions
- * @nr:		number of them
- *
- * For a crash that is still to come. A region may be updated meanwhile, and then the image
- * is of no use: see kmemdump_image_moved().
- *
- * Context: any, also NMI; @image must not be in use elsewhere.
- */
-void kmemdump_image_build_from(struct kmemdump_image *image,
-			       const struct kmemdump_entry * const *entries, unsigned int nr)
-{
-	unsigned int i;
-
-	image->live = true;
-	image->ahead = true;
-	image->debuggers = false;
-	start(image, NULL);
-	for (i = 0; i < nr; i++)
-		add_region(image, entries[i]);
-	finish(image);
-}
-EXPORT_SYMBOL_GPL(kmemdump_image_build_from);
 
 /*
  * Take a picture of @table into @image: which regions there are, what state they are in, and
@@ -520,12 +497,12 @@ void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *t
 	image->later = be && be->table;
 	image->debuggers = table == &kmemdump_table && kmemdump_image_hooks.add_needed &&
 			   (!be || be->carrier->classes & BIT(KMEMDUMP_CLASS_CORE));
-	start(image, regs);
+	kmemdump_image_start(image, regs);
 
 	xa_for_each(&table->ids, id, entry)
 		if (!be || (carried ? kmemdump_reason(be, entry) == KMEMDUMP_CARRIED :
 				      kmemdump_may_carry(be, entry)))
-			add_region(image, entry);
+			kmemdump_image_add_region(image, entry);
 	/* The log goes first, as add_needed() may find more than there is room for. */
 	if (image->has_log && kmemdump_image_hooks.add_log) {
 		kmemdump_image_hooks.add_log(image);
@@ -533,27 +510,5 @@ void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *t
 	}
 	if (image->debuggers)
 		kmemdump_image_hooks.add_needed(image);
-	finish(image);
+	kmemdump_image_finish(image);
 }
-
-/* For backends */
-
-/**
- * kmemdump_image_moved() - whether a region was updated since an image was built
- * @image: core image
- *
- * Context: any.
- * Return: true if what the image says of a region may be in part of its old place.
- */
-bool kmemdump_image_moved(const struct kmemdump_image *image)
-{
-	unsigned int i;
-
-	/* [A] in kmemdump_entry_update(): look again only after all has been read. */
-	smp_rmb();
-	for (i = 0; i < image->nr_regions; i++)
-		if (READ_ONCE(image->regions[i].entry->version) != image->regions[i].version)
-			return true;
-	return false;
-}
-EXPORT_SYMBOL_GPL(kmemdump_image_moved);

@@ -285,7 +285,7 @@ void kmemdump_save_cpu(struct kmemdump_image_cpu *out, unsigned int cpu, struct 
 void kmemdump_fill_prstatus(struct elf_prstatus *prstatus, const struct kmemdump_image_cpu *cpu);
 void kmemdump_fill_crash_note(const struct kmemdump_image_cpu *cpu);
 
-/* elfcore.c and image.c: the core image */
+/* elfcore.c: the core image, and its bytes */
 
 /* A region as it is at the crash. */
 struct kmemdump_image_region {
@@ -349,6 +349,8 @@ void kmemdump_lay_out(struct kmemdump_image *image);
 void kmemdump_image_read(const struct kmemdump_image *image, u64 offset, void *buf, size_t len);
 size_t kmemdump_max_notes(unsigned int nr_regions, unsigned int nr_pieces);
 
+/* image.c: what is in the core image */
+
 /* What goes into an image of the live table besides regions. Set at boot; may be NULL. */
 struct kmemdump_image_hooks {
 	void	(*add_log)(struct kmemdump_image *image);	/* the newest records first */
@@ -362,10 +364,25 @@ extern struct kmemdump_image_hooks kmemdump_image_hooks;
 #define KMEMDUMP_LOG_LOADS	(3 * 4 * KMEMDUMP_LOG_STEPS)
 #define KMEMDUMP_MAX_FOUND	8192
 
+void kmemdump_image_start(struct kmemdump_image *image, struct pt_regs *regs);
+void kmemdump_image_add_region(struct kmemdump_image *image, const struct kmemdump_entry *entry);
+void kmemdump_image_finish(struct kmemdump_image *image);
 void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *table,
 			  const struct kmemdump_backend *be, struct pt_regs *regs);
 void kmemdump_image_add_tables(struct kmemdump_image *image, unsigned long addr, size_t size,
 			       enum kmemdump_order order);
+
+/* assisted.c: the core image for firmware-assisted backends */
+#ifdef CONFIG_KMEMDUMP_ASSISTED
+void kmemdump_build_images(struct kmemdump_table *table, struct kmemdump_image *image,
+			   struct pt_regs *regs, bool all);
+#else
+static inline void kmemdump_build_images(struct kmemdump_table *table,
+					 struct kmemdump_image *image, struct pt_regs *regs,
+					 bool all)
+{
+}
+#endif
 
 /* serialize.c: the record */
 

@@ -9,10 +9,8 @@
 #include <linux/atomic.h>
 #include <linux/cpumask.h>
 #include <linux/delay.h>
-#include <linux/export.h>
 #include <linux/init.h>
 #include <linux/kexec.h>
-#include <linux/memory_hotplug.h>
 #include <linux/panic.h>
 #include <linux/panic_notifier.h>
 #include <linux/rculist.h>
@@ -121,48 +119,7 @@ static const struct kmemdump_room_ops room_ops = {
 	.reserve	= reserve,
 };
 
-/**
- * kmemdump_refresh_backend() - have a backend get the core image as it is now
- * @be: attached backend with image ops
- *
- * Calls image->build() of @be, with what @be carries and, as far as they exist already, the
- * pages that debuggers need besides.
- *
- * Context: process context, may sleep. Must not be called from a backend op.
- */
-void kmemdump_refresh_backend(struct kmemdump_backend *be)
-{
-	struct kmemdump_image *image;
-
-	/* The pages that are looked at must not go offline; memory hotplug waits for us. */
-	get_online_mems();
-	mutex_lock(&kmemdump_table.lock);
-	image = kmemdump_table.room->image;
-	/* A panic in between builds it anew. */
-	image->live = true;
-	kmemdump_image_build(image, &kmemdump_table, be, NULL);
-	be->image->build(be, image);
-	image->live = false;
-	mutex_unlock(&kmemdump_table.lock);
-	put_online_mems();
-}
-EXPORT_SYMBOL_GPL(kmemdump_refresh_backend);
-
 /* At panic */
-
-/* Have the backends with image ops build their tables: those that want @all, or the others. */
-static void build_images(struct kmemdump_table *table, struct kmemdump_image *image,
-			 struct pt_regs *regs, bool all)
-{
-	struct kmemdump_backend *be;
-
-	list_for_each_entry_rcu(be, &table->backends, list, true) {
-		if (!be->image || be->image->all != all)
-			continue;
-		kmemdump_image_build(image, table, be, regs);
-		be->image->build(be, image);
-	}
-}
 
 /* Write what is in @table to all its writers. Panic context. */
 void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
@@ -187,7 +144,7 @@ void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 		return;
 
 	image->live = false;
-	build_images(table, image, regs, true);
+	kmemdump_build_images(table, image, regs, true);
 	/* Build it again for each writer: what the last one printed has changed the log. */
 	list_for_each_entry_rcu(be, &table->backends, list, true) {
 		struct kmemdump_stream *stream = READ_ONCE(room->stream);
@@ -197,7 +154,7 @@ void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs)
 		kmemdump_image_build(image, table, be, regs);
 		kmemdump_serialize(be, stream, image);
 	}
-	build_images(table, image, regs, false);
+	kmemdump_build_images(table, image, regs, false);
 }
 
 /* Whether @cpu is offline, or has left its registers in a note. */
