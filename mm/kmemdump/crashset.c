@@ -512,8 +512,9 @@ static int __init kmemdump_crashset_init(void)
 
 	if (kmemdump_set < KMEMDUMP_SET_STANDARD)
 		return 0;
+	kmemdump_image_hooks.add_tables = kmemdump_image_add_tables;
 	kmemdump_image_hooks.add_tasks = add_tasks;
-	/* Set last: image.c takes this one as the sign that both are there. */
+	/* Set last: image.c takes this one as the sign that all are there. */
 	kmemdump_image_hooks.add_needed = add_needed;
 
 	/* A backend that has attached by now, such as ramoops, has no room for all of that yet. */

@@ -14,7 +14,6 @@
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/nmi.h>
-#include <linux/pgtable.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
@@ -135,8 +134,8 @@ static void merge_loads(struct kmemdump_image *image)
 }
 
 /* Add a load; one that there is no room for is counted. */
-static void push_load(struct kmemdump_image *image, u64 vaddr, u64 paddr, u64 size,
-		      enum kmemdump_order order)
+void kmemdump_image_push(struct kmemdump_image *image, u64 vaddr, u64 paddr, u64 size,
+			 enum kmemdump_order order)
 {
 	struct elf64_phdr load = {
 		.p_vaddr = vaddr, .p_paddr = paddr, .p_memsz = size, .p_align = order,
@@ -159,78 +158,6 @@ static void push_load(struct kmemdump_image *image, u64 vaddr, u64 paddr, u64 si
 		image->nr_left_out++;
 	else
 		image->loads[image->nr_loads++] = load;
-}
-
-/*
- * Where the page tables have @addr: true and *@phys if it is there. With @add the tables on
- * the way go into the image, as debuggers have no other way to it.
- */
-static bool walk_tables(struct kmemdump_image *image, unsigned long addr,
-			enum kmemdump_order order, bool add, phys_addr_t *phys)
-{
-	struct kmemdump_tables tables;
-	bool found = kmemdump_walk_tables(addr, phys, &tables);
-	unsigned int i;
-
-	for (i = 0; add && i < tables.nr; i++) {
-		unsigned long table = (unsigned long)tables.entries[i] & PAGE_MASK;
-		phys_addr_t table_phys;
-
-		if (kmemdump_translate_addr(table, &table_phys))
-			push_load(image, table, table_phys, PAGE_SIZE, order);
-	}
-	return found;
-}
-
-/* Add the page tables of [@addr, @addr + @size), which is not in the linear map. */
-void kmemdump_image_add_tables(struct kmemdump_image *image, unsigned long addr, size_t size,
-			       enum kmemdump_order order)
-{
-	unsigned long end = addr + size;
-	phys_addr_t phys;
-
-	if (!image->debuggers)
-		return;
-	for (; addr < end; addr = ALIGN(addr + 1, PMD_SIZE))
-		walk_tables(image, addr, order, true, &phys);
-}
-
-/*
- * Put the pages of [@addr, @addr + @size) into the image as far as they are there. Any
- * address goes, as it may come from damaged memory.
- */
-void kmemdump_image_add(struct kmemdump_image *image, unsigned long addr, size_t size,
-			enum kmemdump_order order)
-{
-	unsigned long end = PAGE_ALIGN(addr + size);
-	phys_addr_t phys;
-	bool kernel;
-
-	addr &= PAGE_MASK;
-	if (addr < TASK_SIZE_MAX || end <= addr)
-		return;
-	for (; addr < end; addr += PAGE_SIZE) {
-		kernel = __is_kernel(addr);
-		if (kmemdump_is_linear(addr) && virt_addr_valid((void *)addr)) {
-			/* Free memory, too: debuggers look past the ends of stacks. */
-			phys = __pa(addr);
-		} else if (kernel) {
-			if (!kmemdump_translate_addr(addr, &phys))
-				continue;
-		} else {
-			/* Once for the pages that share a table. */
-			bool first = (addr & PMD_MASK) != image->last_table;
-
-			image->last_table = addr & PMD_MASK;
-			if (!walk_tables(image, addr, order, first, &phys))
-				continue;
-		}
-		/* An order of its own would only break the kernel image into pieces. */
-		if (kernel && order > KMEMDUMP_ORDER_IMAGE)
-			push_load(image, addr, phys, PAGE_SIZE, KMEMDUMP_ORDER_IMAGE);
-		else
-			push_load(image, addr, phys, PAGE_SIZE, order);
-	}
 }
 
 /* Regions */
@@ -331,12 +258,13 @@ void kmemdump_image_add_region(struct kmemdump_image *image, const struct kmemdu
 	for (i = 0; i < nr; i++) {
 		unsigned long addr = pieces[i].virt_addr, skip = offset_in_page(addr);
 
-		if (!kmemdump_is_linear(addr) && !__is_kernel(addr))
-			kmemdump_image_add_tables(image, addr, pieces[i].size, order_of(entry));
+		if (image->debuggers && !kmemdump_is_linear(addr) && !__is_kernel(addr))
+			kmemdump_image_hooks.add_tables(image, addr, pieces[i].size,
+							order_of(entry));
 		/* fill_regions() adds these later, when the loads inside of them are known. */
 		if (!(entry->flags & FILLED_LAST))
-			push_load(image, addr - skip, pieces[i].phys_addr - skip,
-				  PAGE_ALIGN(skip + pieces[i].size), order_of(entry));
+			kmemdump_image_push(image, addr - skip, pieces[i].phys_addr - skip,
+					    PAGE_ALIGN(skip + pieces[i].size), order_of(entry));
 	}
 }
 

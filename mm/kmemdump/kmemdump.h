@@ -356,6 +356,9 @@ struct kmemdump_image_hooks {
 	void	(*add_log)(struct kmemdump_image *image);	/* the newest records first */
 	void	(*add_needed)(struct kmemdump_image *image);	/* debuggers can't start without */
 	void	(*add_tasks)(struct kmemdump_image *image);	/* as many as there is room for */
+	/* The page tables of a region. */
+	void	(*add_tables)(struct kmemdump_image *image, unsigned long addr, size_t size,
+			      enum kmemdump_order order);
 };
 
 extern struct kmemdump_image_hooks kmemdump_image_hooks;
@@ -369,6 +372,10 @@ void kmemdump_image_add_region(struct kmemdump_image *image, const struct kmemdu
 void kmemdump_image_finish(struct kmemdump_image *image);
 void kmemdump_image_build(struct kmemdump_image *image, struct kmemdump_table *table,
 			  const struct kmemdump_backend *be, struct pt_regs *regs);
+void kmemdump_image_push(struct kmemdump_image *image, u64 vaddr, u64 paddr, u64 size,
+			 enum kmemdump_order order);
+
+/* found.c: memory that hooks find at the crash; see also kmemdump_image_add() */
 void kmemdump_image_add_tables(struct kmemdump_image *image, unsigned long addr, size_t size,
 			       enum kmemdump_order order);
 

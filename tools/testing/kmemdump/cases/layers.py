@@ -13,7 +13,7 @@ from harness.lab import Failed, expect
 LAYERS = (
     ("translate",),
     ("entry", "carry", "backend", "core", "lifetime"),
-    ("registers", "elfcore", "image", "assisted"),
+    ("registers", "elfcore", "image", "found", "assisted"),
     ("serialize", "panic"),
     ("log", "coreset", "module", "crashset", "annotation", "symbols", "debugfs"),
 )
