@@ -6,16 +6,11 @@
  */
 #define pr_fmt(fmt) "kmemdump: " fmt
 
-#include <linux/cpumask.h>
 #include <linux/ctype.h>
 #include <linux/export.h>
-#include <linux/init.h>
-#include <linux/io.h>
 #include <linux/jhash.h>
-#include <linux/kasan.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/vmcore_info.h>
 
 #include <asm/sections.h>
 
@@ -46,7 +41,8 @@ static const struct rhashtable_params name_params = {
 	.automatic_shrinking	= true,
 };
 
-static int check_place(const struct kmemdump_region *region)
+/* Whether the size and the addresses of @region make sense: 0 or a negative errno. */
+int kmemdump_check_place(const struct kmemdump_region *region)
 {
 	uintptr_t virt = (uintptr_t)region->virt_addr;
 
@@ -82,7 +78,7 @@ static int check_region(const struct kmemdump_region *region)
 		if (!isascii(region->name[i]) || !isprint(region->name[i]))
 			return -EINVAL;
 
-	return check_place(region);
+	return kmemdump_check_place(region);
 }
 
 /* How much the region of @entry matters, by its class and the provider's @priority. */
@@ -230,7 +226,7 @@ void kmemdump_remove_entry(struct kmemdump_table *table, struct kmemdump_entry *
 }
 
 /* Whether @entry was registered as @name: devm puts the name of the device before it. */
-static bool is_named(const struct kmemdump_entry *entry, const char *name)
+bool kmemdump_is_named(const struct kmemdump_entry *entry, const char *name)
 {
 	const char *full = entry->names;
 	size_t full_len = strlen(full), len = strlen(name);
@@ -253,7 +249,7 @@ int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region
 
 	mutex_lock(&table->lock);
 	entry = xa_load(&table->ids, region->id);
-	if (!entry || !is_named(entry, region->name)) {
+	if (!entry || !kmemdump_is_named(entry, region->name)) {
 		mutex_unlock(&table->lock);
 		return -ENOENT;
 	}
@@ -263,47 +259,6 @@ int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region
 	if (region->id >= KMEMDUMP_ID_AUTO)
 		region->id = 0;
 	return 0;
-}
-
-static int update_entry(struct kmemdump_table *table, struct kmemdump_entry *entry,
-			const struct kmemdump_region *region)
-{
-	int ret;
-
-	if (!entry || !is_named(entry, region->name))
-		return -ENOENT;
-	if (!kmemdump_entry_trylock(entry))
-		return -EBUSY;
-
-	ret = kmemdump_entry_update(entry, region);
-	if (!ret)
-		kmemdump_backends_update(table, entry);
-	kmemdump_entry_unlock(entry);
-	return ret;
-}
-
-/*
- * The region of @table with the id and name of @region is at another place now.
- * Any context. The errors are those of kmemdump_update_region().
- */
-int kmemdump_update(struct kmemdump_table *table, const struct kmemdump_region *region)
-{
-	int ret;
-
-	if (!region || !region->name || region->id <= 0)
-		return -EINVAL;
-	ret = check_place(region);
-	if (ret)
-		return ret;
-
-	/* This looks at each page, with preemption off, so it must not be much. */
-	if (region->size > KMEMDUMP_UPDATE_MAX)
-		return -EOPNOTSUPP;
-
-	rcu_read_lock();
-	ret = update_entry(table, xa_load(&table->ids, region->id), region);
-	rcu_read_unlock();
-	return ret;
 }
 
 /* Register for the kernel itself. Process context, may sleep. */
@@ -404,73 +359,3 @@ int kmemdump_region_id(const char *name)
 	return id;
 }
 EXPORT_SYMBOL_GPL(kmemdump_region_id);
-
-/**
- * kmemdump_update_region() - a region is at another place now
- * @region: id and name of a registered region, its new address, and its size,
- *	which has to be the same as before
- *
- * Use it for what moves often, such as a current stack: a dump has either the
- * old place or the new one, never a mixture. After an error it still has the old
- * one. Room is kept for as many physically contiguous pieces as the region had at
- * registration; or, for one to 16 pages of vmalloc memory, for the worst case.
- *
- * Context: any, also NMI. Does not sleep or wait. The memory at both places must
- * be valid until this returns.
- * Return: 0, or
- *
- * * %-EINVAL: no region, name, id or size; another size than at registration
- * * %-ENOENT: no region of this id and name is registered
- * * %-EBUSY: it is just being updated elsewhere, maybe by what this context has
- *   interrupted, or a backend is just taking it: try again
- * * %-EFAULT, %-EOVERFLOW: as at registration
- * * %-ENOSPC: at the new place it is in more pieces than there is room for
- * * %-EOPNOTSUPP: the core has mapped one of the places, or would have to; or
- *   it is larger than %KMEMDUMP_UPDATE_MAX
- */
-int kmemdump_update_region(const struct kmemdump_region *region)
-{
-	return kmemdump_update(&kmemdump_table, region);
-}
-EXPORT_SYMBOL_GPL(kmemdump_update_region);
-
-/*
- * kdump, FADump and hypervisors save all memory and know nothing of regions. So VMCOREINFO says
- * where the list of entries is, and how to read it without debug information; see the uapi
- * header. Nothing is kept twice for that, and nothing has to run at the crash.
- */
-static int __init kmemdump_describe_list(void)
-{
-	if (!vmcoreinfo_data)
-		return -ENOENT;
-
-	vmcoreinfo_append_str(KMEMDUMP_ENTRIES_KEY "=%llx\n",
-			      (u64)__pa_symbol(&kmemdump_table.entries));
-	vmcoreinfo_append_str(KMEMDUMP_LINEAR_KEY "=%llx\n",
-			      (u64)(unsigned long)kasan_reset_tag(vmcoreinfo_data) -
-			      __pa(vmcoreinfo_data));
-	vmcoreinfo_append_str(KMEMDUMP_CPUS_KEY "=%llx\n",
-			      (u64)__pa_symbol(&__cpu_possible_mask));
-	vmcoreinfo_append_str("NUMBER(kmemdump_cpus)=%u\n", nr_cpu_ids);
-	VMCOREINFO_OFFSET(kmemdump_entry, list);
-	VMCOREINFO_OFFSET(kmemdump_entry, id);
-	VMCOREINFO_OFFSET(kmemdump_entry, class);
-	VMCOREINFO_OFFSET(kmemdump_entry, flags);
-	VMCOREINFO_OFFSET(kmemdump_entry, version);
-	VMCOREINFO_OFFSET(kmemdump_entry, nr_pieces);
-	VMCOREINFO_OFFSET(kmemdump_entry, max_pieces);
-	VMCOREINFO_OFFSET(kmemdump_entry, pieces);
-	VMCOREINFO_OFFSET(kmemdump_entry, pfns);
-	VMCOREINFO_OFFSET(kmemdump_entry, names);
-	VMCOREINFO_STRUCT_SIZE(kmemdump_piece);
-	VMCOREINFO_OFFSET(kmemdump_piece, virt_addr);
-	VMCOREINFO_OFFSET(kmemdump_piece, phys_addr);
-	VMCOREINFO_OFFSET(kmemdump_piece, size);
-	/* Hypervisors take the note that was made at boot, so make it again. */
-	final_note(append_elf_note((Elf_Word *)vmcoreinfo_note, VMCOREINFO_NOTE_NAME, 0,
-				   vmcoreinfo_data, vmcoreinfo_size));
-	return 0;
-}
-
-/* After VMCOREINFO was made, and before the core set registers it. */
-subsys_initcall_sync(kmemdump_describe_list);

@@ -79,7 +79,8 @@ static struct kmemdump_entry *alloc_entry(const char *name, struct module *owner
 	return entry;
 }
 
-static bool same_place(const struct kmemdump_piece *pieces, const struct kmemdump_region *region)
+/* Whether @pieces are at the physical address of @region, if that has one. */
+bool kmemdump_same_place(const struct kmemdump_piece *pieces, const struct kmemdump_region *region)
 {
 	return !region->phys_addr || pieces->phys_addr == region->phys_addr;
 }
@@ -110,7 +111,7 @@ static struct kmemdump_entry *make_mapped(const struct kmemdump_region *region,
 	/* A mapping that changed in between was not the provider's to register. */
 	if (ret == -ENOSPC)
 		ret = -EFAULT;
-	if (ret > 0 && !same_place(entry->pieces, region))
+	if (ret > 0 && !kmemdump_same_place(entry->pieces, region))
 		ret = -EINVAL;
 	if (ret < 0) {
 		free_entry(entry);
@@ -181,44 +182,6 @@ struct kmemdump_entry *kmemdump_entry_make(const struct kmemdump_region *region,
 	default:
 		return ERR_PTR(-EFAULT);
 	}
-}
-
-/*
- * Have @entry, which is locked, be at the place of @region. Any context. After an error it is
- * where it was.
- */
-int kmemdump_entry_update(struct kmemdump_entry *entry, const struct kmemdump_region *region)
-{
-	unsigned int spare = !(entry->version & 1);
-	struct kmemdump_piece *pieces = entry->pieces + spare * entry->max_pieces;
-	bool percpu = entry->flags & KMEMDUMP_ENTRY_PERCPU;
-	struct kmemdump_place place = { };
-	size_t size = region->size;
-	int ret;
-
-	if (entry->flags & KMEMDUMP_ENTRY_MAPPED)
-		return -EOPNOTSUPP;
-	if (percpu && check_mul_overflow(size, (size_t)num_possible_cpus(), &size))
-		return -EINVAL;
-	if (percpu != !!region->percpu_addr || size != kmemdump_entry_size(entry))
-		return -EINVAL;
-	ret = kmemdump_get_place(region, &place);
-	if (ret)
-		return ret;
-	ret = kmemdump_find_pieces(&place, pieces, entry->max_pieces, true);
-	if (ret < 0)
-		return ret;
-	if (!same_place(pieces, region))
-		return -EINVAL;
-
-	WRITE_ONCE(entry->nr_pieces[spare], ret);
-	entry->held &= ~BIT(spare);
-	if (kmemdump_piece_held(pieces))
-		entry->held |= BIT(spare);
-	/* [A] Pairs with the acquire in kmemdump_entry_pieces() and others marked so. */
-	smp_store_release(&entry->version, entry->version + 1);
-	trace_kmemdump_update(entry);
-	return 0;
 }
 
 static void free_entry_rcu(struct rcu_head *rcu)

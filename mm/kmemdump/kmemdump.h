@@ -126,7 +126,7 @@ extern struct kmemdump_table kmemdump_table;
 
 struct kmemdump_entry *kmemdump_entry_make(const struct kmemdump_region *region,
 					   struct module *owner);
-int kmemdump_entry_update(struct kmemdump_entry *entry, const struct kmemdump_region *region);
+bool kmemdump_same_place(const struct kmemdump_piece *pieces, const struct kmemdump_region *region);
 void kmemdump_entry_free(struct kmemdump_entry *entry);
 bool kmemdump_entry_present(const struct kmemdump_entry *entry, unsigned int version);
 bool kmemdump_entry_trylock(struct kmemdump_entry *entry);
@@ -256,6 +256,8 @@ static inline void kmemdump_backends_update(struct kmemdump_table *table,
 #endif
 
 /* core.c: registration */
+int kmemdump_check_place(const struct kmemdump_region *region);
+bool kmemdump_is_named(const struct kmemdump_entry *entry, const char *name);
 int kmemdump_register(struct kmemdump_region *region, struct module *owner, void *caller);
 int kmemdump_add(struct kmemdump_table *table, struct kmemdump_region *region,
 		 struct module *owner, enum kmemdump_class class, u8 flags);
@@ -263,8 +265,11 @@ int kmemdump_add_core_region(const char *name, const void *addr, size_t size,
 			     enum kmemdump_class class, u8 flags);
 int kmemdump_remove(struct kmemdump_table *table, struct kmemdump_region *region);
 void kmemdump_remove_entry(struct kmemdump_table *table, struct kmemdump_entry *entry);
-int kmemdump_update(struct kmemdump_table *table, const struct kmemdump_region *region);
 struct kmemdump_entry *kmemdump_find(struct kmemdump_table *table, const char *name);
+
+/* update.c: regions that are at another place now */
+int kmemdump_entry_update(struct kmemdump_entry *entry, const struct kmemdump_region *region);
+int kmemdump_update(struct kmemdump_table *table, const struct kmemdump_region *region);
 
 /* lifetime.c: regions go with their driver, module or memory */
 unsigned int kmemdump_remove_module(struct kmemdump_table *table, struct module *mod);

@@ -12,10 +12,10 @@ from harness.lab import Failed, expect
 # From below. An object may use those of its own layer and of the layers before it.
 LAYERS = (
     ("translate",),
-    ("entry", "carry", "backend", "core", "lifetime"),
+    ("entry", "carry", "backend", "core", "update", "lifetime"),
     ("registers", "elfcore", "image", "found", "assisted"),
     ("serialize", "panic"),
-    ("log", "coreset", "module", "crashset", "annotation", "symbols", "debugfs"),
+    ("log", "list", "coreset", "module", "crashset", "annotation", "symbols", "debugfs"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # A file is read in one go.
