@@ -424,7 +424,29 @@ struct kmemdump_room {
 
 void kmemdump_write_all(struct kmemdump_table *table, struct pt_regs *regs);
 
-/* log.c */
+/* log.c: the kernel log */
+
+/* Where the log is. Its head and its tail change; everything else is set at boot. */
+struct kmemdump_log {
+	void		**prb;
+	void		*ring;
+	size_t		ring_size;
+	unsigned long	*head_id;
+	unsigned long	*tail_id;
+	unsigned long	*head_lpos;
+	unsigned long	*tail_lpos;
+	void		*descs;
+	size_t		desc_size;
+	size_t		begin;		/* offset in a descriptor: where its text starts */
+	void		*infos;
+	size_t		info_size;
+	unsigned int	count_bits;
+	char		*text;
+	unsigned int	text_bits;
+};
+
+extern struct kmemdump_log kmemdump_log;
+
 int kmemdump_vmcoreinfo_value(const char *key, unsigned int base, unsigned long *value);
 
 /* coreset.c */

@@ -15,7 +15,7 @@ LAYERS = (
     ("entry", "carry", "backend", "core", "update", "lifetime"),
     ("registers", "elfcore", "image", "found", "assisted"),
     ("serialize", "panic"),
-    ("log", "list", "coreset", "module", "crashset", "annotation", "symbols", "debugfs"),
+    ("log", "log_newest", "list", "coreset", "module", "crashset", "annotation", "symbols", "debugfs"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # A file is read in one go.
