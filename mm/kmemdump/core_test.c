@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: KUnit tests of registration, ids, names and moves.
+ * kmemdump: KUnit tests of registration, ids and names.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -260,85 +260,6 @@ static void many_regions(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, table->nr_regions, nr);
 }
 
-static unsigned long place_of(struct kmemdump_table *table, int id)
-{
-	unsigned int nr;
-
-	return kmemdump_entry_pieces(xa_load(&table->ids, id), &nr)->virt_addr;
-}
-
-static void update(struct kunit *test)
-{
-	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_region region = { .name = "a", .virt_addr = buffer, .size = 8 };
-	int i;
-
-	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
-	for (i = 1; i < 10; i++) {
-		region.virt_addr = buffer + i;
-		KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
-		KUNIT_EXPECT_EQ(test, place_of(table, region.id), (unsigned long)buffer + i);
-	}
-
-	/* With interrupts off it works just as well. */
-	local_irq_disable();
-	region.virt_addr = buffer;
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
-	local_irq_enable();
-	KUNIT_EXPECT_EQ(test, place_of(table, region.id), (unsigned long)buffer);
-}
-
-/* After an error, the region is where it was. */
-static void update_refuses(struct kunit *test)
-{
-	struct kmemdump_table *table = kmemdump_test_table(test);
-	struct kmemdump_region region = { .name = "a", .virt_addr = buffer, .size = 8 }, bad;
-	struct kmemdump_entry *entry;
-
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, NULL), -EINVAL);
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), -EINVAL);
-	KUNIT_ASSERT_EQ(test, kmemdump_add(table, &region, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
-
-	bad = region;
-	bad.name = NULL;
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EINVAL);
-	bad.name = "b";
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -ENOENT);
-	bad = region;
-	bad.id++;
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -ENOENT);
-	bad = region;
-	bad.size = 0;
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EINVAL);
-	bad.size = 9;
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EINVAL);
-	bad = region;
-	bad.virt_addr = (void *)-1UL;
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EOVERFLOW);
-	bad.virt_addr = (void *)0x400000UL;
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EFAULT);
-	bad.virt_addr = NULL;
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EFAULT);
-	bad = region;
-	bad.size = KMEMDUMP_UPDATE_MAX + 1;
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EOPNOTSUPP);
-	bad = region;
-	bad.phys_addr = 1;
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EINVAL);
-
-	/* Somebody else is just at it, maybe what this context has interrupted. */
-	entry = xa_load(&table->ids, region.id);
-	kmemdump_entry_lock(entry);
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), -EBUSY);
-	kmemdump_entry_unlock(entry);
-
-	KUNIT_EXPECT_EQ(test, place_of(table, region.id), (unsigned long)buffer);
-	bad.id = region.id;
-	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &region), 0);
-	region.id = bad.id;
-	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), -ENOENT);
-}
-
 static struct kunit_case core_cases[] = {
 	KUNIT_CASE_PARAM(register_refuses, bad_region_gen_params),
 	KUNIT_CASE(register_refuses_null),
@@ -349,8 +270,6 @@ static struct kunit_case core_cases[] = {
 	KUNIT_CASE(unregister),
 	KUNIT_CASE(own_copy),
 	KUNIT_CASE(many_regions),
-	KUNIT_CASE(update),
-	KUNIT_CASE(update_refuses),
 	{}
 };
 

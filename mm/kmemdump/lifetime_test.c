@@ -17,82 +17,6 @@
 
 static char buffer[64];
 
-/* What the kernel image has annotated is in the live list since boot. */
-
-static int kmemdump_test_annotated = 42;
-KMEMDUMP_VAR(kmemdump_test_annotated);
-
-static char kmemdump_test_annotated_part[100];
-KMEMDUMP_VAR_SIZE(kmemdump_test_annotated_part, 10);
-
-static DEFINE_PER_CPU(int, kmemdump_test_annotated_percpu);
-KMEMDUMP_VAR(kmemdump_test_annotated_percpu);
-
-struct live {
-	bool found;
-	unsigned long addr;
-	size_t size;
-	unsigned int nr_pieces;
-	u8 flags;
-};
-
-/* What the live table says of a region, which may go at any time. */
-static struct live find_live(const char *name)
-{
-	struct kmemdump_entry *entry;
-	struct live live = { };
-
-	mutex_lock(&kmemdump_table.lock);
-	entry = kmemdump_find(&kmemdump_table, name);
-	if (entry) {
-		live.found = true;
-		live.size = kmemdump_entry_size(entry);
-		live.addr = kmemdump_entry_pieces(entry, &live.nr_pieces)->virt_addr;
-		live.flags = entry->flags;
-	}
-	mutex_unlock(&kmemdump_table.lock);
-	return live;
-}
-
-static void annotated(struct kunit *test)
-{
-	struct live live = find_live("lifetime_test:kmemdump_test_annotated");
-
-	KUNIT_ASSERT_TRUE(test, live.found);
-	KUNIT_EXPECT_EQ(test, live.addr, (unsigned long)&kmemdump_test_annotated);
-	KUNIT_EXPECT_EQ(test, live.size, sizeof(kmemdump_test_annotated));
-
-	live = find_live("lifetime_test:kmemdump_test_annotated_part");
-	KUNIT_ASSERT_TRUE(test, live.found);
-	KUNIT_EXPECT_EQ(test, live.addr, (unsigned long)kmemdump_test_annotated_part);
-	KUNIT_EXPECT_EQ(test, live.size, 10);
-
-	live = find_live("lifetime_test:kmemdump_test_annotated_percpu");
-	KUNIT_ASSERT_TRUE(test, live.found);
-	KUNIT_EXPECT_EQ(test, live.size, num_possible_cpus() * sizeof(int));
-	KUNIT_EXPECT_TRUE(test, live.flags & KMEMDUMP_ENTRY_PERCPU);
-}
-
-/* A bad annotation is left out, and costs no other one. */
-static void bad_annotations(struct kunit *test)
-{
-	static const char * const refused[] = { "", "kmemdump-test-zero", "kmemdump-test-user" };
-	struct kmemdump_region region = { .name = "kmemdump-test-good" };
-	unsigned int i;
-
-	kmemdump_add_var("kmemdump-test-good", buffer, sizeof(buffer), NULL);
-	kmemdump_add_var("kmemdump-test-good", buffer, 1, NULL);
-	kmemdump_add_var("kmemdump-test-zero", buffer, 0, NULL);
-	kmemdump_add_var("", buffer, sizeof(buffer), NULL);
-	kmemdump_add_var(NULL, buffer, sizeof(buffer), NULL);
-	kmemdump_add_var("kmemdump-test-user", (void *)0x400000UL, 1, NULL);
-	for (i = 0; i < ARRAY_SIZE(refused); i++)
-		KUNIT_EXPECT_FALSE(test, find_live(refused[i]).found);
-	KUNIT_EXPECT_EQ(test, find_live(region.name).size, sizeof(buffer));
-	region.id = kmemdump_region_id(region.name);
-	KUNIT_EXPECT_EQ(test, kmemdump_unregister_region(&region), 0);
-}
-
 #ifdef CONFIG_MODULES
 static void add_owned(struct kunit *test, struct kmemdump_table *table, const char *name,
 		      struct module *owner, u8 flags)
@@ -183,7 +107,7 @@ static int provider_probe(struct platform_device *pdev)
 	drv.ret = devm_kmemdump_register_region(&pdev->dev, &region);
 	if (drv.ret)
 		return drv.ret;
-	drv.in_list = find_live("kmemdump-kunit:kunit_devm").found;
+	drv.in_list = kmemdump_test_find("kmemdump-kunit:kunit_devm").found;
 	if (!drv.ready) {
 		complete(&drv.deferred);
 		return -EPROBE_DEFER;
@@ -230,7 +154,7 @@ static void driver_unbinds(struct kunit *test)
 	wait_for_device_probe();
 	KUNIT_EXPECT_EQ(test, drv.ret, 0);
 	KUNIT_EXPECT_TRUE(test, drv.in_list);
-	KUNIT_EXPECT_FALSE(test, find_live("kmemdump-kunit:kunit_devm").found);
+	KUNIT_EXPECT_FALSE(test, kmemdump_test_find("kmemdump-kunit:kunit_devm").found);
 
 	/* When what it waits for is there, the driver core tries it again. */
 	KUNIT_ASSERT_EQ(test, kunit_platform_device_prepare_wait_for_probe(test, pdev,
@@ -239,10 +163,10 @@ static void driver_unbinds(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, kunit_platform_device_add(test, other), 0);
 	KUNIT_ASSERT_NE(test, wait_for_completion_timeout(&drv.bound, 10 * HZ), 0);
 	KUNIT_EXPECT_GE(test, drv.probes, 2);
-	KUNIT_EXPECT_TRUE(test, find_live("kmemdump-kunit:kunit_devm").found);
+	KUNIT_EXPECT_TRUE(test, kmemdump_test_find("kmemdump-kunit:kunit_devm").found);
 
 	device_release_driver(&pdev->dev);
-	KUNIT_EXPECT_FALSE(test, find_live("kmemdump-kunit:kunit_devm").found);
+	KUNIT_EXPECT_FALSE(test, kmemdump_test_find("kmemdump-kunit:kunit_devm").found);
 }
 
 /* Each device of a driver can have a region of the same name, and work with it. */
@@ -262,17 +186,16 @@ static void devm_names(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_region_id("kmemdump-kunit-2:stats"), two.id);
 	KUNIT_EXPECT_EQ(test, kmemdump_region_id("stats"), -ENOENT);
 
-	two.virt_addr = buffer + 16;
-	KUNIT_EXPECT_EQ(test, kmemdump_update_region(&two), 0);
-	KUNIT_EXPECT_EQ(test, find_live("kmemdump-kunit-2:stats").addr,
-			(unsigned long)buffer + 16);
-	KUNIT_EXPECT_EQ(test, find_live("kmemdump-kunit-1:stats").addr, (unsigned long)buffer);
+	KUNIT_EXPECT_EQ(test, kmemdump_test_find("kmemdump-kunit-2:stats").addr,
+			(unsigned long)buffer + 8);
+	KUNIT_EXPECT_EQ(test, kmemdump_test_find("kmemdump-kunit-1:stats").addr,
+			(unsigned long)buffer);
 	one.name = "tats";
 	KUNIT_EXPECT_EQ(test, kmemdump_unregister_region(&one), -ENOENT);
 	one.name = "stats";
 	KUNIT_EXPECT_EQ(test, kmemdump_unregister_region(&one), 0);
-	KUNIT_EXPECT_FALSE(test, find_live("kmemdump-kunit-1:stats").found);
-	KUNIT_EXPECT_TRUE(test, find_live("kmemdump-kunit-2:stats").found);
+	KUNIT_EXPECT_FALSE(test, kmemdump_test_find("kmemdump-kunit-1:stats").found);
+	KUNIT_EXPECT_TRUE(test, kmemdump_test_find("kmemdump-kunit-2:stats").found);
 }
 
 /* Of a device with a long name, the end of it is in the name of the region. */
@@ -316,8 +239,6 @@ static void devm_refuses(struct kunit *test)
 }
 
 static struct kunit_case lifetime_cases[] = {
-	KUNIT_CASE(annotated),
-	KUNIT_CASE(bad_annotations),
 	KUNIT_CASE(module_goes),
 	KUNIT_CASE(memory_goes),
 	KUNIT_CASE(driver_unbinds),

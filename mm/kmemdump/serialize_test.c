@@ -191,59 +191,6 @@ static void no_room(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, f->writer->nr_closed, 1);
 }
 
-/*
- * A firmware-assisted backend that wants the image gets it with what it carries, and
- * when the writers are done.
- */
-static struct kmemdump_load told_load;
-static unsigned int nr_told, nr_told_loads, nr_closed_when_told;
-static bool told_live, told_notes;
-static const struct kmemdump_test_backend *told_after;
-
-static void told_image(struct kmemdump_backend *be, const struct kmemdump_image *image)
-{
-	size_t size;
-
-	nr_told++;
-	told_live = kmemdump_image_live(image);
-	nr_told_loads = kmemdump_image_nr_loads(image);
-	if (nr_told_loads)
-		told_load = kmemdump_image_load(image, 0);
-	told_notes = kmemdump_image_notes(image, &size, NULL) && size;
-	nr_closed_when_told = told_after->nr_closed;
-}
-
-static void image_for_assisted(struct kunit *test)
-{
-	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, UINT_MAX);
-	static const struct kmemdump_image_ops ops = { .build = told_image };
-	struct fixture *f = set_up(test, ROOM);
-	unsigned long data = (unsigned long)f->data & PAGE_MASK;
-
-	tb->be.image = &ops;
-	nr_told = 0;
-	told_after = f->writer;
-	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, f->table, tb), 0);
-	kmemdump_write_all(f->table, NULL);
-	KUNIT_EXPECT_EQ(test, nr_told, 1);
-	KUNIT_EXPECT_FALSE(test, told_live);
-	KUNIT_EXPECT_TRUE(test, told_notes);
-	KUNIT_EXPECT_GT(test, nr_told_loads, 0);
-	KUNIT_EXPECT_EQ(test, told_load.vaddr, data);
-	KUNIT_EXPECT_EQ(test, nr_closed_when_told, 1);
-	KUNIT_EXPECT_EQ(test, f->writer->nr_closed, 1);
-
-	/* What it does not carry is not for it. */
-	kmemdump_test_detach(tb);
-	tb->add_error = -ENOSPC;
-	KUNIT_ASSERT_EQ(test, kmemdump_attach(f->table, &tb->be), 0);
-	kmemdump_write_all(f->table, NULL);
-	kmemdump_detach(f->table, &tb->be);
-	KUNIT_EXPECT_EQ(test, nr_told, 2);
-	KUNIT_EXPECT_EQ(test, nr_told_loads, 0);
-	KUNIT_EXPECT_EQ(test, nr_closed_when_told, 2);
-}
-
 static void unread_record_stays(struct kunit *test)
 {
 	struct fixture *f = set_up(test, ROOM);
@@ -387,7 +334,6 @@ static struct kunit_case serialize_cases[] = {
 	KUNIT_CASE(whole_record),
 	KUNIT_CASE(little_room),
 	KUNIT_CASE(no_room),
-	KUNIT_CASE(image_for_assisted),
 	KUNIT_CASE(unread_record_stays),
 	KUNIT_CASE(failing_writer),
 	KUNIT_CASE(several_writers),

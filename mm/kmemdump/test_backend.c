@@ -1,47 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: backends in plain memory for the KUnit suites.
+ * kmemdump: writers in plain memory for the KUnit suites, and what else they share.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
+#include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/vmalloc.h>
 
 #include "test_backend.h"
 
-static struct kmemdump_test_backend *to_test(struct kmemdump_backend *be)
-{
-	return container_of(be, struct kmemdump_test_backend, be);
-}
-
-static int test_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
-{
-	struct kmemdump_test_backend *tb = to_test(be);
-
-	if (tb->add_error)
-		return tb->add_error;
-	tb->nr_added++;
-	if (tb->in_add)
-		tb->in_add(tb, entry);
-	return 0;
-}
-
-static void test_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
-{
-	to_test(be)->nr_removed++;
-}
-
-static int test_update(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
-{
-	struct kmemdump_test_backend *tb = to_test(be);
-
-	tb->nr_updates++;
-	return tb->update_error;
-}
-
 static int test_open(struct kmemdump_backend *be)
 {
-	struct kmemdump_test_backend *tb = to_test(be);
+	struct kmemdump_test_backend *tb = kmemdump_to_test(be);
 
 	if (tb->used)
 		return -EBUSY;
@@ -51,7 +23,7 @@ static int test_open(struct kmemdump_backend *be)
 
 static int test_write(struct kmemdump_backend *be, const void *buf, size_t len)
 {
-	struct kmemdump_test_backend *tb = to_test(be);
+	struct kmemdump_test_backend *tb = kmemdump_to_test(be);
 
 	if (++tb->nr_writes == tb->fail_at_write)
 		return tb->error;
@@ -65,14 +37,8 @@ static int test_write(struct kmemdump_backend *be, const void *buf, size_t len)
 
 static void test_close(struct kmemdump_backend *be)
 {
-	to_test(be)->nr_closed++;
+	kmemdump_to_test(be)->nr_closed++;
 }
-
-static const struct kmemdump_table_ops table_ops = {
-	.add	= test_add,
-	.remove	= test_remove,
-	.update	= test_update,
-};
 
 static const struct kmemdump_writer_ops writer_ops = {
 	.open	= test_open,
@@ -106,18 +72,6 @@ struct kmemdump_table *kmemdump_test_table(struct kunit *test)
 	xa_init_flags(&table->ids, XA_FLAGS_ALLOC);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, empty_table, table), 0);
 	return table;
-}
-
-struct kmemdump_test_backend *kmemdump_test_assisted(struct kunit *test, unsigned int max_slots)
-{
-	struct kmemdump_test_backend *tb = kunit_kzalloc(test, sizeof(*tb), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, tb);
-	tb->be.name = "test-firmware";
-	tb->be.table = &table_ops;
-	tb->be.max_slots = max_slots;
-	tb->be.max_bytes = U64_MAX;
-	return tb;
 }
 
 static void free_buf(void *buf)
@@ -197,4 +151,80 @@ bool kmemdump_test_carries(struct kmemdump_test_backend *tb, int id)
 int kmemdump_test_reason(struct kmemdump_test_backend *tb, int id)
 {
 	return kmemdump_reason(&tb->be, xa_load(&tb->table->ids, id));
+}
+
+/* A page of its own, so that a test knows what shares it. */
+u8 *kmemdump_test_page(struct kunit *test, u8 fill)
+{
+	u8 *p = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, p);
+	KUNIT_ASSERT_TRUE(test, PAGE_ALIGNED(p));
+	memset(p, fill, PAGE_SIZE);
+	return p;
+}
+
+static void free_image(void *image)
+{
+	kmemdump_image_free(image);
+}
+
+/* Room for an image; freed with the test. */
+struct kmemdump_image *kmemdump_test_image(struct kunit *test, unsigned int max_regions,
+					   unsigned int max_pieces, unsigned int max_loads)
+{
+	struct kmemdump_image *image = kmemdump_image_alloc(max_regions, max_pieces, max_loads);
+
+	KUNIT_ASSERT_NOT_NULL(test, image);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
+	return image;
+}
+
+/* The image of all regions in @table. */
+struct kmemdump_image *kmemdump_test_build(struct kunit *test, struct kmemdump_table *table)
+{
+	struct kmemdump_image *image = kmemdump_test_image(test, table->nr_regions,
+							   table->nr_pieces, table->nr_pieces);
+	static struct pt_regs regs;
+
+	kmemdump_image_build(image, table, NULL, &regs);
+	return image;
+}
+
+/* The whole image in memory; freed with the test. */
+void *kmemdump_test_read(struct kunit *test, const struct kmemdump_image *image)
+{
+	void *buf = kunit_kmalloc(test, image->size, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	kmemdump_image_read(image, 0, buf, image->size);
+	return buf;
+}
+
+/* How much the load @i of an image matters. */
+enum kmemdump_order kmemdump_test_order(const struct kmemdump_image *image, unsigned int i)
+{
+	unsigned int order = 0;
+
+	while (i >= image->order_end[order])
+		order++;
+	return order;
+}
+
+/* What the live table says of a region, which may go at any time. */
+struct kmemdump_test_live kmemdump_test_find(const char *name)
+{
+	struct kmemdump_test_live live = { };
+	struct kmemdump_entry *entry;
+
+	mutex_lock(&kmemdump_table.lock);
+	entry = kmemdump_find(&kmemdump_table, name);
+	if (entry) {
+		live.found = true;
+		live.size = kmemdump_entry_size(entry);
+		live.addr = kmemdump_entry_pieces(entry, &live.nr_pieces)->virt_addr;
+		live.flags = entry->flags;
+	}
+	mutex_unlock(&kmemdump_table.lock);
+	return live;
 }

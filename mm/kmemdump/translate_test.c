@@ -189,71 +189,6 @@ static void percpu(struct kunit *test)
 	}
 }
 
-/* Small regions in the vmalloc range keep room for the worst place they can get. */
-static void moved_vmalloc(struct kunit *test)
-{
-	struct kmemdump_region region = { .name = "test", .size = 3 * PAGE_SIZE };
-	struct page *pages[4], *block = alloc_pages(GFP_KERNEL, 3);
-	struct kmemdump_entry *entry;
-	void *together, *apart;
-	int i;
-
-	KUNIT_ASSERT_NOT_NULL(test, block);
-	for (i = 0; i < 4; i++)
-		pages[i] = block + i;
-	together = vmap(pages, 4, VM_MAP, PAGE_KERNEL);
-	for (i = 0; i < 4; i++)
-		pages[i] = block + 2 * i;
-	apart = vmap(pages, 4, VM_MAP, PAGE_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, together);
-	KUNIT_ASSERT_NOT_NULL(test, apart);
-
-	region.virt_addr = together;
-	entry = kmemdump_entry_make(&region, NULL);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	KUNIT_EXPECT_EQ(test, entry->nr_pieces[0], 1);
-	region.virt_addr = apart + 100;
-	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), 0);
-	KUNIT_EXPECT_EQ(test, entry->nr_pieces[1], 4);
-	kmemdump_entry_free(entry);
-
-	/* In the linear map there is one piece, and no room for another one. */
-	region.size = 2 * PAGE_SIZE;
-	region.virt_addr = page_address(block);
-	entry = kmemdump_entry_make(&region, NULL);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	region.virt_addr = apart;
-	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), -ENOSPC);
-	region.virt_addr = NULL;
-	region.percpu_addr = &static_percpu;
-	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), -EINVAL);
-	kmemdump_entry_free(entry);
-
-	vunmap(apart);
-	vunmap(together);
-	__free_pages(block, 3);
-}
-
-static void moved_percpu(struct kunit *test)
-{
-	struct kmemdump_region region = {
-		.name = "test", .percpu_addr = &static_percpu, .size = sizeof(u64),
-	};
-	struct kmemdump_entry *entry = kmemdump_entry_make(&region, NULL);
-	u64 __percpu *other = alloc_percpu(u64);
-
-	KUNIT_ASSERT_TRUE(test, !!other);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	region.percpu_addr = other;
-	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), 0);
-	KUNIT_EXPECT_EQ(test, entry->pieces[entry->max_pieces].virt_addr,
-			(unsigned long)per_cpu_ptr(other, cpumask_first(cpu_possible_mask)));
-	region.size = SIZE_MAX;
-	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), -EINVAL);
-	kmemdump_entry_free(entry);
-	free_percpu(other);
-}
-
 static void kernel_image(struct kunit *test)
 {
 	const void *vars[] = { &initialised, &zeroed, &constant };
@@ -355,7 +290,6 @@ static void reserved_memory(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, present(entry));
 	KUNIT_EXPECT_EQ(test, offset_in_page(entry->pieces[0].virt_addr),
 			offset_in_page(res->start + 8));
-	KUNIT_EXPECT_EQ(test, kmemdump_entry_update(entry, &region), -EOPNOTSUPP);
 	kmemdump_entry_free(entry);
 }
 
@@ -471,8 +405,6 @@ static struct kunit_case translate_cases[] = {
 	KUNIT_CASE(vmalloc_pieces),
 	KUNIT_CASE(large_vmalloc),
 	KUNIT_CASE(percpu),
-	KUNIT_CASE(moved_vmalloc),
-	KUNIT_CASE(moved_percpu),
 	KUNIT_CASE(kernel_image),
 	KUNIT_CASE(init_memory),
 	KUNIT_CASE(physical),
