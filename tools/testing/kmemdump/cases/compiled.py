@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Builds that are looked at, not run: without kmemdump, and for 32 bits."""
+"""Builds that are looked at, not run: without kmemdump, with the least of it, and for 32 bits."""
 
 import re
 import shlex
@@ -244,22 +244,30 @@ void bad(int a)
 """
 
 
+FOLDERS = ("mm/kmemdump", "fs/pstore")
+
+
+def _compile_folders(kernel):
+    """Compile what is ours, without a warning."""
+    with host.lock(f"kernel-{kernel.name}"):
+        # They are made anew, as only then there are warnings.
+        for folder in FOLDERS:
+            for path in kernel.build_dir.glob(f"{folder}/*.o"):
+                path.unlink()
+        proc, found = kernel.compile("W=1", *(f"{folder}/" for folder in FOLDERS))
+    expect(proc.returncode == 0 and not found, "mm/kmemdump and fs/pstore to build without warning",
+           found or proc.stderr[-3000:])
+    expect("CC      mm/kmemdump/core.o" in proc.stdout and "CC      fs/pstore/ram.o" in proc.stdout,
+           "them to be compiled", proc.stdout[-3000:])
+
+
 def _compile(lab, config, arch, bad_line, cross=""):
     """Compile what is ours for another machine, without a warning; one for @bad_line. What
     readelf says of it."""
     board = Board("x86_64-ramoops")
     board.config, board.arch, board.cross = config, arch, cross
     kernel = _prepared(lab.tree, board, None, "W=1")
-    with host.lock(f"kernel-{kernel.name}"):
-        # They are made anew, as only then there are warnings.
-        for folder in ("mm/kmemdump", "fs/pstore"):
-            for path in kernel.build_dir.glob(f"{folder}/*.o"):
-                path.unlink()
-        proc, found = kernel.compile("W=1", "mm/kmemdump/", "fs/pstore/")
-    expect(proc.returncode == 0 and not found, "mm/kmemdump and fs/pstore to build without warning",
-           found or proc.stderr[-3000:])
-    expect("CC      mm/kmemdump/core.o" in proc.stdout and "CC      fs/pstore/ram.o" in proc.stdout,
-           "them to be compiled", proc.stdout[-3000:])
+    _compile_folders(kernel)
     bad = lab.dumps / "mm/kmemdump/bad.c"
     bad.parent.mkdir(parents=True, exist_ok=True)
     bad.write_text(BAD_C % bad_line)
@@ -269,11 +277,11 @@ def _compile(lab, config, arch, bad_line, cross=""):
                           capture_output=True, text=True, check=True).stdout
 
 
-def _symbols(option, *paths):
-    """The names that nm prints with @option."""
+def _symbols(option, *paths, names=r"zstd_\w+"):
+    """The @names that nm prints with @option."""
     out = subprocess.run(["nm", option, "-j", *map(str, paths)], capture_output=True, text=True,
                          check=True).stdout
-    return set(re.findall(r"^zstd_\w+$", out, re.M))
+    return set(re.findall(rf"^{names}$", out, re.M))
 
 
 def test_needs_no_decompressor(lab):
@@ -301,3 +309,47 @@ def test_big_endian(lab):
     kind = _compile(lab, "ppc64be", "powerpc",
                     "#ifdef __BIG_ENDIAN\n\tint unused = a;\n#endif", "powerpc64le-linux-gnu-")
     expect("2's complement, big endian" in kind, "big-endian objects", kind)
+
+
+def _undefined(objects):
+    """What of kmemdump is used by @objects and defined by none of them."""
+    names = r"\w*kmemdump\w*"
+    return (_symbols("--undefined-only", *objects, names=names) -
+            _symbols("--defined-only", *objects, names=names))
+
+
+# What uses a function as if there were a prototype of it, and no stub.
+USED_C = """\
+// SPDX-License-Identifier: GPL-2.0-only
+void %s(void);
+void bad(void);
+void bad(void)
+{
+	%s();
+}
+"""
+
+
+def test_small(tree, lab):
+    """Without all that is optional, what is ours compiles and uses nothing that is not there."""
+    kernel = _prepared(tree, Board("x86_64-ramoops"), "small", "W=1")
+    config = (kernel.build_dir / ".config").read_text()
+    have = set(re.findall(r"^CONFIG_(\w*KMEMDUMP\w*|QCOM_MINIDUMP|DEBUG_FS|KALLSYMS)=", config, re.M))
+    expect(have == {"KMEMDUMP", "KMEMDUMP_ARCH", "PSTORE_KMEMDUMP"}, "no optional part", str(have))
+    _compile_folders(kernel)
+    objects = [path for folder in FOLDERS for path in (kernel.build_dir / folder).glob("*.o")]
+    names = {path.stem for path in objects}
+    expect({"backend", "panic", "ram_kmemdump"} <= names and not {"carry", "assisted"} & names,
+           "the objects of the base", str(names))
+    left = _undefined(objects)
+    expect(not left, "each symbol of kmemdump to be defined", str(left))
+
+    # One that is not would be found, be it of an object that is left out, or a stub.
+    found = _undefined([path for path in objects if path.stem != "translate"])
+    expect("kmemdump_find_pieces" in found, "what is missing without translate.c", str(found))
+    bad = lab.dumps / "mm/kmemdump/used.c"
+    bad.parent.mkdir(parents=True, exist_ok=True)
+    bad.write_text(USED_C % (("kmemdump_carry_add",) * 2))
+    _compile_again(kernel, "mm/kmemdump/core.o", bad, lab.dumps / "used.o")
+    found = _undefined([*objects, lab.dumps / "used.o"])
+    expect(found == {"kmemdump_carry_add"}, "a stub that is missing", str(found))

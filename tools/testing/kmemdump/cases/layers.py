@@ -18,6 +18,12 @@ LAYERS = (
     ("log", "log_newest", "list", "coreset", "module", "crashset", "annotation", "symbols", "debugfs"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# What a kernel can do without: nothing else calls it, unless kmemdump.h has a stub for it.
+OPTIONAL = {"carry", "update", "lifetime", "found", "assisted", *LAYERS[-1]} - {"log"}
+STUBS = {("backend", "carry"), ("panic", "assisted")}
+# The suites of what is left.
+BASE_TESTS = ("translate_test", "core_test", "backend_test", "elfcore_test", "serialize_test",
+              "test_backend")
 # A file is read in one go.
 MAX_LINES = 600
 ARCHITECTURES = re.compile(r"CONFIG_(ALPHA|ARC|ARM|ARM64|LOONGARCH|MIPS|PPC|PPC64|RISCV|S390|SPARC|"
@@ -61,6 +67,24 @@ def test_calls_go_down(lab):
     # What is sure to be there, so that an empty graph is noticed.
     expect("translate" in uses["entry"] and "image" in uses["panic"], "known calls", str(uses))
     _check(uses)
+
+
+def _optional(uses):
+    """Which objects of the base use one that is optional, and by which symbol."""
+    return {(user, used): symbol for user, others in uses.items() if user not in OPTIONAL
+            for used, symbol in others.items() if used in OPTIONAL and (user, used) not in STUBS}
+
+
+def test_base_stands_alone(lab):
+    """The base and its tests link without what is optional."""
+    folder = lab.kernel.build_dir / "mm/kmemdump"
+    uses = _uses([folder / f"{name}.o" for name in (*LEVEL, *BASE_TESTS)])
+    expect("core" in uses["core_test"] and "panic" in uses["serialize_test"] and
+           "backend" in uses["test_backend"], "known calls", str(uses))
+    found = _optional(uses)
+    expect(not found, "nothing optional to be used by the base", str(found))
+    uses["core_test"]["update"] = "kmemdump_update"
+    expect(set(_optional(uses)) == {("core_test", "update")}, "a call to be found", str(uses))
 
 
 def test_a_circle_is_found():
