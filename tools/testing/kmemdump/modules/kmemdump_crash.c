@@ -216,8 +216,8 @@ static bool hang_elsewhere(int (*fn)(void *))
 	for (;;) {
 		preempt_disable();
 		atomic_set(&in_op, TO_HANG);
-		for (left = 1000; left && atomic_read(&in_op) != HANGS; left--)
-			udelay(10);
+		for (left = 2000; left && atomic_read(&in_op) != HANGS; left--)
+			udelay(5);
 		if (atomic_cmpxchg(&in_op, TO_HANG, IN_OP) == HANGS)
 			return true;
 		/* The other CPU may just do work that needs this one. */
