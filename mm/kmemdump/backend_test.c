@@ -195,14 +195,19 @@ static void filtered(struct kunit *test)
 static void exported(struct kunit *test)
 {
 	struct kmemdump_test_backend *tb = kmemdump_test_writer(test, PAGE_SIZE);
+	struct kmemdump_region region = {
+		.name = "kmemdump-backend-test", .virt_addr = buffer, .size = 8,
+	};
 
 	KUNIT_EXPECT_EQ(test, kmemdump_register_backend(NULL), -EINVAL);
+	KUNIT_ASSERT_EQ(test, kmemdump_register_region(&region), 0);
 	tb->be.name = "kunit";
 	KUNIT_ASSERT_EQ(test, kmemdump_register_backend(&tb->be), 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_register_backend(&tb->be), -EEXIST);
 	KUNIT_EXPECT_GT(test, tb->be.carrier->nr_carried, 0);
 	KUNIT_EXPECT_TRUE(test, kmemdump_unregister_backend(&tb->be));
 	KUNIT_EXPECT_NULL(test, tb->be.carrier);
+	KUNIT_EXPECT_EQ(test, kmemdump_unregister_region(&region), 0);
 }
 
 static struct kunit_case backend_cases[] = {

@@ -153,64 +153,6 @@ int kmemdump_test_reason(struct kmemdump_test_backend *tb, int id)
 	return kmemdump_reason(&tb->be, xa_load(&tb->table->ids, id));
 }
 
-/* A page of its own, so that a test knows what shares it. */
-u8 *kmemdump_test_page(struct kunit *test, u8 fill)
-{
-	u8 *p = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, p);
-	KUNIT_ASSERT_TRUE(test, PAGE_ALIGNED(p));
-	memset(p, fill, PAGE_SIZE);
-	return p;
-}
-
-static void free_image(void *image)
-{
-	kmemdump_image_free(image);
-}
-
-/* Room for an image; freed with the test. */
-struct kmemdump_image *kmemdump_test_image(struct kunit *test, unsigned int max_regions,
-					   unsigned int max_pieces, unsigned int max_loads)
-{
-	struct kmemdump_image *image = kmemdump_image_alloc(max_regions, max_pieces, max_loads);
-
-	KUNIT_ASSERT_NOT_NULL(test, image);
-	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, free_image, image), 0);
-	return image;
-}
-
-/* The image of all regions in @table. */
-struct kmemdump_image *kmemdump_test_build(struct kunit *test, struct kmemdump_table *table)
-{
-	struct kmemdump_image *image = kmemdump_test_image(test, table->nr_regions,
-							   table->nr_pieces, table->nr_pieces);
-	static struct pt_regs regs;
-
-	kmemdump_image_build(image, table, NULL, &regs);
-	return image;
-}
-
-/* The whole image in memory; freed with the test. */
-void *kmemdump_test_read(struct kunit *test, const struct kmemdump_image *image)
-{
-	void *buf = kunit_kmalloc(test, image->size, GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, buf);
-	kmemdump_image_read(image, 0, buf, image->size);
-	return buf;
-}
-
-/* How much the load @i of an image matters. */
-enum kmemdump_order kmemdump_test_order(const struct kmemdump_image *image, unsigned int i)
-{
-	unsigned int order = 0;
-
-	while (i >= image->order_end[order])
-		order++;
-	return order;
-}
-
 /* What the live table says of a region, which may go at any time. */
 struct kmemdump_test_live kmemdump_test_find(const char *name)
 {

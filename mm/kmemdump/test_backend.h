@@ -34,9 +34,6 @@ static inline struct kmemdump_test_backend *kmemdump_to_test(struct kmemdump_bac
 	return container_of(be, struct kmemdump_test_backend, be);
 }
 
-/* test_assisted.c */
-struct kmemdump_test_backend *kmemdump_test_assisted(struct kunit *test, unsigned int max_slots);
-
 /* test_backend.c: backends */
 struct kmemdump_table *kmemdump_test_table(struct kunit *test);
 struct kmemdump_test_backend *kmemdump_test_writer(struct kunit *test, size_t max_bytes);
@@ -54,14 +51,6 @@ int kmemdump_test_add_ranked(struct kunit *test, struct kmemdump_table *table, c
 bool kmemdump_test_carries(struct kmemdump_test_backend *tb, int id);
 int kmemdump_test_reason(struct kmemdump_test_backend *tb, int id);
 
-/* test_backend.c: images */
-u8 *kmemdump_test_page(struct kunit *test, u8 fill);
-struct kmemdump_image *kmemdump_test_image(struct kunit *test, unsigned int max_regions,
-					   unsigned int max_pieces, unsigned int max_loads);
-struct kmemdump_image *kmemdump_test_build(struct kunit *test, struct kmemdump_table *table);
-void *kmemdump_test_read(struct kunit *test, const struct kmemdump_image *image);
-enum kmemdump_order kmemdump_test_order(const struct kmemdump_image *image, unsigned int i);
-
 /* test_backend.c: the live table */
 struct kmemdump_test_live {
 	bool found;
@@ -72,5 +61,16 @@ struct kmemdump_test_live {
 };
 
 struct kmemdump_test_live kmemdump_test_find(const char *name);
+
+/* test_image.c: core images */
+u8 *kmemdump_test_page(struct kunit *test, u8 fill);
+struct kmemdump_image *kmemdump_test_image(struct kunit *test, unsigned int max_regions,
+					   unsigned int max_pieces, unsigned int max_loads);
+struct kmemdump_image *kmemdump_test_build(struct kunit *test, struct kmemdump_table *table);
+void *kmemdump_test_read(struct kunit *test, const struct kmemdump_image *image);
+enum kmemdump_order kmemdump_test_order(const struct kmemdump_image *image, unsigned int i);
+
+/* test_assisted.c: backends that firmware assists */
+struct kmemdump_test_backend *kmemdump_test_assisted(struct kunit *test, unsigned int max_slots);
 
 #endif /* _MM_KMEMDUMP_TEST_BACKEND_H */

@@ -22,8 +22,8 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 OPTIONAL = {"carry", "update", "lifetime", "found", "assisted", *LAYERS[-1]} - {"log"}
 STUBS = {("backend", "carry"), ("panic", "assisted")}
 # The suites of what is left.
-BASE_TESTS = ("translate_test", "core_test", "backend_test", "elfcore_test", "serialize_test",
-              "test_backend")
+BASE_TESTS = ("translate_test", "entry_test", "core_test", "backend_test", "elfcore_test",
+              "serialize_test", "test_backend", "test_image")
 # A file is read in one go.
 MAX_LINES = 600
 ARCHITECTURES = re.compile(r"CONFIG_(ALPHA|ARC|ARM|ARM64|LOONGARCH|MIPS|PPC|PPC64|RISCV|S390|SPARC|"

@@ -9,9 +9,9 @@ KUNIT = {
         (PPC64LE, "this architecture can't take a page out of the linear map"),
     "kmemdump-list.far_pieces":
         (PPC64LE, "this machine has not so many pages"),
-    "kmemdump-translate.reserved_memory":
+    "kmemdump-entry.reserved_memory":
         (PPC64LE, "no reserved memory on this machine"),
-    "kmemdump-translate.mixed_memory":
+    "kmemdump-entry.mixed_memory":
         (PPC64LE, "nothing follows right after RAM on this machine"),
 }
 # The title of the test, as a run prints it, without the file that it is in -> the reason.
