@@ -20,6 +20,8 @@ help:
 	@echo 'make bench        print what things cost; PARTS="registration" runs only those'
 	@echo 'make tree         leave a kernel tree with kmemdump, and say where; of Linux BASE=7.3,'
 	@echo '                  as with "make shell", or of 6.12'
+	@echo 'make series       write patches for "git am" to OUT=folder, from FROM="Name <mail>"; with'
+	@echo '                  CHECK=1, build the kernel and run the KUnit suites after each of them'
 	@echo 'make clean        remove everything that was built or cached'
 
 demo clean coverage: python3
@@ -28,12 +30,16 @@ demo clean coverage: python3
 tree: python3
 	@$(RUN) $@ $(ON)
 
+series: python3
+	@$(RUN) $@ $(ON) $(if $(OUT),--out "$(OUT)") $(if $(FROM),--from "$(FROM)") $(if $(CHECK),--check) $(PATCHES)
+
 check: python3
 	@$(RUN) $@ $(SELECT) $(CASES)
 
-# Nothing else may use the kernel tree while it has a fault.
+# Nothing else may use the kernel tree while it has a fault, or not all patches.
 check-long: python3
 	@$(RUN) $@ $(SELECT) $(CASES)
+	@$(if $(SELECT)$(CASES),,$(RUN) series --check)
 	@$(if $(SELECT)$(CASES),,$(RUN) mutants)
 
 check-debug: python3
@@ -59,4 +65,4 @@ python3:
 			sleep 20; \
 		done
 
-.PHONY: help demo tree clean coverage check check-long check-debug shell mutants fuzz bench python3
+.PHONY: help demo tree series clean coverage check check-long check-debug shell mutants fuzz bench python3

@@ -34,9 +34,10 @@ static void pieces(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_find_pieces(&place, NULL, 0, false), 2);
 	KUNIT_EXPECT_EQ(test, kmemdump_find_pieces(&place, found, 1, false), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, kmemdump_find_pieces(&place, found, 2, true), 2);
-	KUNIT_EXPECT_EQ(test, found[0].phys_addr, page_to_phys(pages[0]) + 100);
+	KUNIT_EXPECT_EQ(test, found[0].phys_addr,
+			PFN_PHYS(page_to_pfn(pages[0])) + 100);
 	KUNIT_EXPECT_EQ(test, found[0].size, PAGE_SIZE - 100);
-	KUNIT_EXPECT_EQ(test, found[1].phys_addr, page_to_phys(pages[1]));
+	KUNIT_EXPECT_EQ(test, found[1].phys_addr, PFN_PHYS(page_to_pfn(pages[1])));
 	KUNIT_EXPECT_EQ(test, found[1].size, PAGE_SIZE - 100);
 	KUNIT_EXPECT_TRUE(test, kmemdump_piece_present(&found[1]));
 

@@ -73,6 +73,12 @@ def fuzz(args):
     fuzzers.run(args.seconds)
 
 
+def series(args):
+    host.install(PACKAGES)
+    from harness import series as patches
+    patches.run(args.base, args.out and Path(args.out), args.sender, args.check, args.numbers)
+
+
 def clean(_args):
     subprocess.run(["make", "-s", "-C", str(REPO / "tools/kmemdump"), "clean"], check=False)
     if CACHE.exists():
@@ -91,9 +97,11 @@ def main():
 
     def run(args):
         # "mutants" runs the tests of other sources, and "clean" removes the cache.
-        if args.function in (mutants, clean):
+        # "series" leaves the kernel tree alone, but with --check it is that of each patch in turn.
+        checks = getattr(args, "check", False)
+        if args.function in (mutants, clean) or args.function is series and not checks:
             return args.function(args)
-        with host.sources_in_cache():
+        with host.sources_in_cache(f"{host.sources()} series" if checks else None):
             return args.function(args)
 
     command = add("tree", tree, "lay this repository on a kernel tree")
@@ -109,6 +117,12 @@ def main():
     command.add_argument("board")
     command.add_argument("append", nargs="?", default="", help="for the kernel's command line")
     add("coverage", coverage, "show which lines the KUnit suites run")
+    command = add("series", series, "make patches that git am takes")
+    command.add_argument("--base", choices=BASES, default=BASE, help="for this Linux")
+    command.add_argument("--out", help="the folder that gets them, if not one in the cache")
+    command.add_argument("--from", dest="sender", help="who sends them: Name <mail>")
+    command.add_argument("--check", action="store_true", help="build and test after each patch")
+    command.add_argument("numbers", nargs="*", type=int, help="of patches to check, not all")
     command = add("mutants", mutants, "break the code in small ways, and see whether tests notice")
     command.add_argument("names", nargs="*", help="only these")
     command = add("bench", bench, "run the benchmarks")

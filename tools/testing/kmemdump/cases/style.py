@@ -10,7 +10,6 @@ import subprocess
 import pytest
 
 from harness import host, mutants
-from harness import lab as labs
 from harness.host import HERE, REPO, Failed
 from harness.kernel import ours
 from harness.lab import expect
@@ -41,7 +40,8 @@ def _c_files(group):
 # CamelCase is that of zstd, libelf and xxhash, whose names are not ours to choose. Whole new
 # files come without changes of MAINTAINERS; a patch has those.
 KERNEL = ["--no-tree", "--ignore", "FILE_PATH_CHANGES,CAMELCASE", "-f"]
-# What is checked -> the fewest files that there are of it, and what checkpatch leaves out.
+# What is checked -> the fewest files that there are of it, and what checkpatch leaves out. The
+# patches are checked when they are made: harness/series.py.
 GROUPS = {
     "mm": (20, KERNEL),
     "kernel": (20, KERNEL),
@@ -51,7 +51,6 @@ GROUPS = {
     # There is no <linux/compiler.h> for a program, so it defines __printf itself.
     "user": (10, ["--no-tree", "--ignore", "FILE_PATH_CHANGES,CAMELCASE,"
                   "PREFER_DEFINED_ATTRIBUTE_MACRO", "-f"]),
-    "patches": (10, ["--ignore", "FILE_PATH_CHANGES"]),
 }
 SUMMARY = re.compile(r"^(\S+) total: (\d+) errors, (\d+) warnings, (\d+) checks, "
                      r"(\d+) lines checked$", re.M)
@@ -61,22 +60,6 @@ int bad( int a ) {
 	return(a);
 }
 """
-BAD_PATCH = """\
-From: Somebody <somebody@example.com>
-Subject: mm: make it bad
-
-It is bad.
-
-Signed-off-by: Somebody <somebody@example.com>
----
-diff --git a/mm/util.c b/mm/util.c
---- a/mm/util.c
-+++ b/mm/util.c
-@@ -1,1 +1,2 @@
- /* as before */
-+int bad( int a );
-"""
-
 
 # What it says of itself when it runs outside of a kernel tree.
 OUTSIDE = re.compile(r"^Use of uninitialized value \$root .*\n|"
@@ -85,11 +68,8 @@ OUTSIDE = re.compile(r"^Use of uninitialized value \$root .*\n|"
 
 def _checkpatch(lab, tree, group, files):
     """What checkpatch --strict complains of; it has to say that it read each of the @files."""
-    options = GROUPS[group][1]
-    if "--no-tree" not in options:
-        options = [f"--root={tree.linux}", *options]
     proc = subprocess.run(["perl", str(tree.linux / "scripts/checkpatch.pl"), "--strict",
-                           "--emacs", "--summary-file", *options, *map(str, files)],
+                           "--emacs", "--summary-file", *GROUPS[group][1], *map(str, files)],
                           # It leaves a cache where it runs.
                           cwd=lab.dumps, capture_output=True, text=True)
     output = proc.stdout + OUTSIDE.sub("", proc.stderr)
@@ -103,15 +83,13 @@ def _checkpatch(lab, tree, group, files):
                                       if re.search(r": (ERROR|WARNING|CHECK):", line)) or output
 
 
-@pytest.mark.parametrize("group, base", [(group, host.BASE) for group in GROUPS] +
-                         [("patches", base) for base in host.BASES if base != host.BASE])
-def test_checkpatch(lab, group, base):
+@pytest.mark.parametrize("group", GROUPS)
+def test_checkpatch(lab, tree, group):
     """checkpatch --strict has nothing to say, and does of what is bad."""
-    tree = labs.tree(base)
-    files = tree.series() if group == "patches" else _c_files(group)
+    files = _c_files(group)
     expect(len(files) >= GROUPS[group][0], "files to check", str(files))
-    bad = lab.dumps / ("bad.patch" if group == "patches" else "bad.c")
-    bad.write_text(BAD_PATCH if group == "patches" else BAD_C)
+    bad = lab.dumps / "bad.c"
+    bad.write_text(BAD_C)
     found = _checkpatch(lab, tree, group, [bad])
     expect("space prohibited after that open parenthesis" in found, "the bad file to be found",
            found)

@@ -80,7 +80,7 @@ def test_stale_patch(tree, lab):
     out, status = _make_tree(copy)
     # That of make, for the 1 of run.py.
     expect(status == 2 and "Error 1" in out, "make tree to fail", out)
-    expect(re.search(r"^FAILED: patches/\S+/0004-pstore-ram\S+ does not apply", out, re.M)
+    expect(re.search(r"^FAILED: patches/\S+/0007-pstore-ram\S+ does not apply", out, re.M)
            and "fs/pstore/ram.c" in out, "an error that names patch and file", out)
     expect(_listing(copy.linux) == before, "the tree as it was")
 

@@ -98,8 +98,11 @@ def run(cases=(), select="", folder="cases"):
         say(f"failed: {title}")
     if not report.failed:
         shutil.rmtree(out / "files", ignore_errors=True)
+    counts = f"{len(report.passed)} passed, {len(report.failed)} failed, {len(report.skipped)} skipped"
+    if folder == "cases" and not (cases or select):
+        host.note_counts(counts)
     say(f"consoles, durations and junit.xml: {out}\n{_ratio(start)}")
     if status == pytest.ExitCode.NO_TESTS_COLLECTED or not (report.passed or report.failed):
         say(f"nothing ran: no test has {select or cases!r}")
-    say(f"\n{len(report.passed)} passed, {len(report.failed)} failed, {len(report.skipped)} skipped")
+    say(f"\n{counts}")
     return int(status) or int(bool(report.failed) or not report.passed)

@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import gzip
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ JOBS = os.cpu_count() or 1
 
 # The Linux that all tests run on; of the others that patches/ has a folder for, some do.
 BASE = "6.12"
-BASES = sorted(path.name for path in (REPO / "patches").iterdir())
+BASES = sorted(path.name for path in (REPO / "patches").iterdir() if path.is_dir())
 
 # What kernels and guests are made with; what "make demo" and "make check" need on top.
 PACKAGES = """
@@ -82,11 +83,26 @@ def digest(paths):
     return sha256.hexdigest()
 
 
-def _sources():
+def sources():
     """What tells this repository, as it is now, from another one."""
     names = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(REPO), "ls-files", "-coz",
                             "--exclude-standard"], capture_output=True, check=True).stdout
     return digest(REPO / os.fsdecode(name) for name in names.split(b"\0") if name)
+
+
+# What came out of the last run of all tests.
+LAST_CHECK = CACHE / "last-check.json"
+
+
+def note_counts(counts):
+    """Keep what came out of a run of all tests of this repository as it is."""
+    LAST_CHECK.write_text(json.dumps({"sources": sources(), "counts": counts}))
+
+
+def last_counts():
+    """What came out of the last run of all tests, if that was one of this repository as it is."""
+    last = json.loads(LAST_CHECK.read_text()) if LAST_CHECK.exists() else {}
+    return last["counts"] if last.get("sources") == sources() else None
 
 
 @contextlib.contextmanager
@@ -94,7 +110,7 @@ def sources_in_cache(wanted=None):
     """Have the kernel tree and all that is built be of this repository, or of the sources @wanted,
     until the end. Runs of the same sources share the cache; one of others would change what is
     built in the middle of a run."""
-    wanted = wanted or _sources()
+    wanted = wanted or sources()
     (CACHE / "locks").mkdir(parents=True, exist_ok=True)
     told = False
     with (CACHE / "locks/sources").open("a+") as file:

@@ -29,10 +29,10 @@ class Result:
     said: str
 
 
-def sources():
+def sources(paths=None):
     """The name of each suite -> the names of its tests, in the source."""
     found = {}
-    for path in sorted(REPO.glob("**/*_test.c")):
+    for path in paths or sorted(REPO.glob("**/*_test.c")):
         text = path.read_text()
         suites = SUITE.findall(text)
         if suites:
@@ -41,10 +41,10 @@ def sources():
     return found
 
 
-def wanted(kernel):
-    """The names of all tests that this kernel has."""
+def wanted(kernel, paths=None):
+    """The names of all tests that this kernel has, of those in @paths or in this repository."""
     config = (kernel.build_dir / ".config").read_text()
-    return {f"{suite}.{name}" for suite, names in sources().items() for name in names
+    return {f"{suite}.{name}" for suite, names in sources(paths).items() for name in names
             if suite not in OPTIONS or f"{OPTIONS[suite]}=y\n" in config}
 
 
@@ -86,13 +86,13 @@ def boot(kernel, append="", **kwargs):
         return guest.text
 
 
-def check(kernel, text):
+def check(kernel, text, paths=None):
     """The results in @text, which has all tests of this kernel and no report of errors."""
     # The NVRAM of a new pseries machine is empty, which its kernel warns of.
     expect(not re.search(r"\bBUG:|\bWARNING:(?! nvram)|Oops", text), "no report of the kernel",
            text[-3000:])
     results = read(text)
-    want = wanted(kernel)
+    want = wanted(kernel, paths)
     expect(set(results) == want, "the tests of the source, and no others",
            f"missing: {sorted(want - set(results))}\nmore: {sorted(set(results) - want)}")
     return results

@@ -12,6 +12,8 @@ from .host import BASE, CACHE, REPO, Failed, say
 
 # What of this repository belongs into a kernel tree, path for path.
 LAID = ("Documentation/", "arch/", "drivers/", "fs/", "include/", "mm/", "samples/", "tools/")
+# But for the tests that make kernel trees themselves.
+APART = "tools/testing/"
 
 
 class Tree:
@@ -56,7 +58,8 @@ class Tree:
                               "--exclude-standard", "-z"],
                              capture_output=True, check=True).stdout.decode()
         files = {name: REPO / name for name in out.split("\0")
-                 if name.startswith(LAID) and (REPO / name).is_file()}
+                 if name.startswith(LAID) and not name.startswith(APART)
+                 and (REPO / name).is_file()}
         # The menu, which one line of lib/Kconfig.debug sources.
         return files | {"mm/kmemdump/Kconfig.menu": REPO / "Kconfig"}
 
@@ -82,8 +85,7 @@ class Tree:
         manifest.write_text(json.dumps(sorted(files)))
 
     def series(self):
-        names = (self.patches / "series").read_text().split()
-        return [self.patches / name for name in names]
+        return sorted(self.patches.glob("*.patch"))
 
     def touched(self):
         names = []
