@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Save the dumps that are there after a crash, and release them. A boot does this once.
+ * Save the dumps that a crash left, and release them. Each boot does this once.
  *
- * A dump is released only when it is on disk under its final name. A process of its own makes
- * the core of a record, because that may end the program if the record is forged or damaged. If
- * the core is not whole, the record is kept as well.
+ * A dump is released only when it is on disk under its final name. A child process makes the core
+ * of a record, because a forged or damaged record may end the program. If the core is not whole,
+ * the record is kept as well.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,7 +22,7 @@
 
 #include "reader.h"
 
-/* The name that people know from kdump; and one that kdump does not use, as collect removes it. */
+/* The name that kdump uses; and one that it does not use, because collect removes such files. */
 #define CORE_NAME	"vmcore"
 #define PARTIAL_NAME	".kmemdump-partial"
 
@@ -40,7 +40,7 @@ struct collector {
 	int status;
 };
 
-/* A signal to end has come, and was taken from those that are pending. */
+/* A signal that asks the program to end was pending. It was consumed. */
 static bool stopped;
 
 static __printf(1, 2) char *text(const char *fmt, ...)
@@ -82,7 +82,7 @@ static bool sync_parent(const char *path)
 	return good;
 }
 
-/* Make the folder @path and the folders above it, as far as they are missing. */
+/* Make the folder @path and all missing folders above it. */
 static bool make_path(const char *path)
 {
 	char *part = text("%s", path), *slash = part;
@@ -164,7 +164,7 @@ static void hold_signals(void)
 {
 	sigset_t set;
 
-	/* The parent process may have left it ignored, and then waitpid() fails. */
+	/* The parent may have left SIGCHLD ignored, and then waitpid() fails. */
 	signal(SIGCHLD, SIG_DFL);
 	make_set(&set, true);
 	sigprocmask(SIG_BLOCK, &set, NULL);
@@ -226,7 +226,7 @@ static char *copy_all(int in, const char *from, int out, const char *to)
 	if (done != size)
 		return text("%s: ends after %llu of %llu bytes", from, (unsigned long long)done,
 			    (unsigned long long)size);
-	/* Sync this descriptor: an error of writing may not be reported to another one. */
+	/* Sync this descriptor: a write error may not be reported to another one. */
 	if (fsync(out))
 		return text("%s: %s", to, strerror(errno));
 	return NULL;
@@ -272,7 +272,7 @@ static bool settle(const char *folder, const char *partial, const char *name)
 	return good;
 }
 
-/* Make a core of a record, in a process of its own. Returns the exit code of that. */
+/* Make a core from a record in a child process. Returns the exit code of the child. */
 static int make_core(const char *record, const char *path)
 {
 	const pid_t parent = getpid();
@@ -306,7 +306,7 @@ static int make_core(const char *record, const char *path)
 	return EXIT_FAILED;
 }
 
-/* Save a record in @folder. Returns an exit code. Unless that is EXIT_FAILED, it is saved. */
+/* Save a record in @folder. Returns EXIT_FAILED if it is not saved, or else another exit code. */
 static int save_record(const char *record, const char *folder, const char *partial)
 {
 	int status = make_core(record, partial);
@@ -344,7 +344,7 @@ static void remove_in(const char *folder, const char *name)
 	free(path);
 }
 
-/* Remove a folder in which nothing was saved in the end, and all files that save() makes. */
+/* Saving @source has failed: remove its folder, and what save() may have left there. */
 static void drop_folder(const char *folder, const char *source)
 {
 	remove_in(folder, PARTIAL_NAME);
@@ -514,8 +514,8 @@ static void collect_vmcore(struct collector *c)
  * can be no lock, as without /run, go on: a dump that is saved twice is better than none.
  *
  * A vmcore that needs no release, as in a kdump kernel, stays where it is. So the collect that
- * has saved it writes that to the file, for those that wait. The file is for root only, because
- * any user who could open it could make collect wait.
+ * has saved it notes this in the lock file, for those that wait. The file is for root only,
+ * because any user who could open it could make collect wait.
  */
 static bool take_lock(struct collector *c)
 {
@@ -550,8 +550,8 @@ static bool is_ours(const char *name)
 }
 
 /*
- * Remove the files that an earlier collect, or its machine, left unfinished when it stopped; and
- * their folders, unless there are other files in them.
+ * Remove the files that an earlier collect left unfinished when it was killed or the machine
+ * stopped; and their folders, unless there are other files in them.
  */
 static void drop_leftovers(const struct collector *c)
 {

@@ -112,7 +112,7 @@ static void drop_sections(unsigned char *head)
 	}
 }
 
-/* The larger one of @end and of where the @size bytes at @offset end. */
+/* The larger of @end and the end of the @size bytes at @offset. */
 static uint64_t extend(uint64_t end, uint64_t offset, uint64_t size)
 {
 	uint64_t reach = size < UINT64_MAX - offset ? offset + size : UINT64_MAX;
@@ -121,8 +121,8 @@ static uint64_t extend(uint64_t end, uint64_t offset, uint64_t size)
 }
 
 /*
- * Where the headers and notes end, which libelf has to have. The part of them that is in
- * @core->head already may say no more than where the next of them is.
+ * Where the headers and notes end; libelf needs all of them. The part of them that is already
+ * in @core->head may say only where the next part is.
  */
 static uint64_t head_end(struct core *core)
 {
@@ -199,7 +199,7 @@ void core_open(struct core *core, struct image *image)
 			die("%s: can't read program header %zu: %s", path, i, elf_errmsg(-1));
 		if (phdr.p_filesz > image->size || phdr.p_offset > image->size - phdr.p_filesz)
 			core->cut = true;
-		/* A core has one. Reading a thousand would only take long. */
+		/* A core has one PT_NOTE. Reading a thousand forged ones would take long. */
 		if (phdr.p_type == PT_NOTE && !noted) {
 			noted = true;
 			read_notes(core, &phdr);
@@ -210,14 +210,12 @@ void core_open(struct core *core, struct image *image)
 				.size = phdr.p_filesz, .offset = phdr.p_offset,
 			};
 	}
-	/* The loads of a kmemdump core may overlap: a task may lie inside of an area. */
+	/* The loads of a kmemdump core may overlap: a task may lie inside a larger area. */
 	if (core->regions.desc)
 		core_set_loads(core, core->loads, core->nr_loads);
 }
 
-/*
- * Make these @nr loads the ones by which memory is found. They belong to @core from now on.
- */
+/* Have @core find memory by these @nr loads, which belong to it from now on. */
 void core_set_loads(struct core *core, struct load *loads, size_t nr)
 {
 	uint64_t total = 0;
@@ -269,7 +267,7 @@ void core_close(struct core *core)
 	free(core->loads);
 }
 
-/* The number of those of the @nr sorted loads that start at @vaddr or before it. */
+/* How many of the @nr sorted loads start at @vaddr or before it. */
 static size_t loads_before(const struct load *loads, size_t nr, uint64_t vaddr)
 {
 	size_t low = 0, high = nr;
@@ -285,7 +283,7 @@ static size_t loads_before(const struct load *loads, size_t nr, uint64_t vaddr)
 	return low;
 }
 
-/* The one of the @nr sorted loads that holds @vaddr, or NULL. */
+/* Find the load that holds @vaddr among the @nr sorted ones, or NULL. */
 const struct load *load_find(const struct load *loads, size_t nr, uint64_t vaddr)
 {
 	size_t before = loads_before(loads, nr, vaddr);
@@ -319,7 +317,7 @@ size_t loads_flatten(struct load *loads, size_t nr)
 		struct load load = loads[i];
 		uint64_t skip = out && load.vaddr < end ? end - load.vaddr : 0;
 
-		/* One that wraps around the end of the address space is no good. */
+		/* Drop a load that wraps around the end of the address space. */
 		if (skip >= load.size || load.vaddr + load.size < load.vaddr)
 			continue;
 		load.vaddr += skip;

@@ -76,7 +76,7 @@ static int write_file(struct image *image, const char *path)
 	/* If the last blocks are a hole, nothing was written to make the file that long. */
 	if (!err && ftruncate(fd, pos))
 		err = errno;
-	/* Sync this descriptor: an error of writing may not be reported to another one. */
+	/* Sync this descriptor: a write error may not be reported to another one. */
 	if (!err && fsync(fd))
 		err = errno;
 	if (close(fd) && !err)

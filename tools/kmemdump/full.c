@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Find the regions of a dump of all memory, as kdump or FADump makes it. It has no KMEMDUMP note,
- * but VMCOREINFO says where the list of entries is that the kernel works with, and how it is laid
- * out; see <linux/kmemdump.h>. This file makes a note from that list for the rest of the reader.
+ * but VMCOREINFO says where the kernel's own list of entries is, and how it is laid out; see
+ * <linux/kmemdump.h>. This file makes a note from that list for the rest of the reader.
  * It also makes loads by virtual address, because the headers of such a dump may have none.
  */
 #include <gelf.h>
@@ -12,7 +12,7 @@
 
 #include "reader.h"
 
-/* Bounds for what a dump claims. Besides, all that is found has to fit into the dump. */
+/* Bounds for what a dump claims. All that is found also has to fit into the dump. */
 #define MAX_REGIONS	0x20000
 #define MAX_PIECES	0x40000
 #define MAX_LOADS	0x40000
@@ -71,7 +71,7 @@ struct full {
 	unsigned int long_size;		/* bytes of a long or a pointer */
 	unsigned int phys_size;		/* bytes of a physical address */
 	uint64_t pointer_bits;		/* set in each pointer that is not NULL */
-	uint32_t *cpus;			/* the possible ones */
+	uint32_t *cpus;			/* the possible CPUs */
 	size_t nr_cpus;
 	struct array regions;		/* struct kmemdump_note_region */
 	struct array pieces;		/* struct kmemdump_note_piece */
@@ -79,10 +79,10 @@ struct full {
 	/*
 	 * Bytes of the dump in which nothing was found yet. No two entries share memory, so
 	 * a good list does not need more than the dump has. A list that leads back into
-	 * itself does, and is given up then.
+	 * itself does, so the reader gives it up when this is used up.
 	 */
 	uint64_t left;
-	char why[100];			/* the list is no good, or "" */
+	char why[100];			/* what is wrong with the list, or "" */
 };
 
 /* Note the first thing that is wrong. Returns false. */
@@ -107,14 +107,14 @@ static void *array_add(struct array *array, size_t size)
 	return (char *)array->data + size * array->nr++;
 }
 
-/* Numbers as the dump has them, in its byte order. */
+/* Get a number from the dump, which has it in its own byte order. */
 static uint64_t decode(const struct full *full, const void *p, size_t size)
 {
 	return size == 8 ? core_u64(full->core, p) : size == 4 ? core_u32(full->core, p) :
 	       *(const uint8_t *)p;
 }
 
-/* Numbers as the note has them, which is in the byte order of the dump, too. */
+/* Convert a number for the note, which has the byte order of the dump, too. */
 static uint32_t to_note32(const struct full *full, uint32_t value)
 {
 	return core_u32(full->core, &value);
@@ -183,7 +183,7 @@ static bool read_pieces(struct full *full, uint64_t pieces, uint64_t pfns, uint6
 	return true;
 }
 
-/* Add what the dump has of a piece to the loads. */
+/* Add the parts of a piece that the dump has to the loads. */
 static bool add_loads(struct full *full, uint64_t virt, uint64_t phys, uint64_t size)
 {
 	const struct core *ram = &full->ram;
@@ -213,8 +213,8 @@ static bool add_loads(struct full *full, uint64_t virt, uint64_t phys, uint64_t 
 }
 
 /*
- * Take the @nr pieces at @raw of a region, which @nr_cpus CPUs have equal parts of; 0 if it is
- * not per-CPU. Returns the size of the region, 0 if it is damaged.
+ * Take the @nr pieces at @raw of a region. Each of @nr_cpus CPUs has an equal part of them; it
+ * is 0 if the region is not per-CPU. Returns the size of the region, or 0 if it is damaged.
  */
 static uint64_t take_pieces(struct full *full, const unsigned char *raw, uint64_t nr,
 			    size_t nr_cpus)
@@ -304,8 +304,9 @@ static bool take_entry(struct full *full, uint64_t entry)
 
 /*
  * Take all entries by following @next, which is right even if the kernel was changing the list at
- * the crash. @prev is not, except that of the first entry, which always leads to the head. That
- * is how the virtual address of the head is found, as the head may be outside of the linear map.
+ * the crash. @prev may be wrong then, except in the first entry, where it always leads to the
+ * head. That is how the virtual address of the head is found, as the head may be outside of the
+ * linear map.
  */
 static bool take_entries(struct full *full)
 {
@@ -333,7 +334,7 @@ static bool load_cpus(struct full *full)
 	return true;
 }
 
-/* Have the memory of the dump by its physical addresses. */
+/* Set up @full->ram, which finds the memory of the dump by physical address. */
 static void load_ram(struct full *full)
 {
 	const struct core *core = full->core;
@@ -353,7 +354,7 @@ static bool in_piece(const struct full *full, enum key key, unsigned int size)
 	return full->key[key] + size <= full->key[PIECE_SIZE];
 }
 
-/* Load what VMCOREINFO says of the list, and check it as far as that goes. */
+/* Load what VMCOREINFO says about the list, and check that it makes sense. */
 static bool load_keys(struct full *full)
 {
 	uint64_t *key = full->key;

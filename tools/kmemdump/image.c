@@ -19,14 +19,14 @@
 
 /*
  * The cache keeps as many frames unpacked as 32 MiB hold. A frame may be in any way of its set,
- * so that two frames of one set that are read by turns do not replace each other.
+ * so that two frames of one set that are read in turn do not replace each other.
  */
 #define CACHE_SETS	64
 #define CACHE_WAYS	4
 
 /*
- * A limit for the work on an image: some times its size. A forged list of regions could make the
- * reader read the same bytes for ever. Each access counts as some bytes, and unpacking a frame
+ * A limit for the work on an image: a multiple of its size. A forged list of regions could make
+ * the reader read the same bytes forever. Each access counts as some bytes, and unpacking a frame
  * counts as all bytes of the frame.
  */
 #define WORK_FACTOR	8
@@ -48,7 +48,7 @@ static unsigned char *map(uint64_t size, int fd)
 {
 	int flags = MAP_PRIVATE | MAP_NORESERVE | (fd < 0 ? MAP_ANONYMOUS : 0);
 
-	/* A larger distance between two pointers would be negative. */
+	/* The distance between two pointers into a larger mapping would be negative. */
 	if (size > PTRDIFF_MAX) {
 		errno = EFBIG;
 		return MAP_FAILED;
@@ -109,7 +109,7 @@ size_t map_file(const char *path, unsigned char **data)
 	*data = map(size, fd);
 	/* Files of pstore can't be mapped, only read. */
 	if (*data == MAP_FAILED) {
-		/* A dump of all memory may be larger than that of this machine. */
+		/* A dump of all memory may be larger than the memory of this machine. */
 		if (size > IMAGE_MAX)
 			die("%s: too large to be read in place; copy it to a disk", path);
 		*data = map_memory(path, size);

@@ -322,7 +322,7 @@ static int show_log(const char *path)
 		no_log = print_log(&dump.core, &status);
 	if (no_log)
 		die("%s: %s", path, no_log);
-	/* print_log() has noticed what is missing of the log, but not what is changed. */
+	/* print_log() has noticed missing parts of the log, but not changed ones. */
 	if (why) {
 		warn("%s: %s", path, why);
 		status = EXIT_DAMAGED;
@@ -427,7 +427,7 @@ static int check(const char *path, bool json)
 	return status;
 }
 
-/* Make the file @path of an opened image. */
+/* Write the core of an opened image to the new file @path. */
 static int write_core(struct image *image, const char *path)
 {
 	bool good;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Make a core image of the pieces of memory that Qualcomm's boot firmware saved, each on its own.
+ * Make a core image from the pieces of memory that Qualcomm's boot firmware saved one by one.
  *
  * One of them, KELF, is the start of the ELF core. Its section headers say by name where in the
  * core each of the others belongs. The KELF of some drivers has no section headers; then the
- * program headers say it by physical address.
+ * physical addresses in its program headers say this.
  */
 #include <dirent.h>
 #include <elf.h>
@@ -185,7 +185,7 @@ static struct slot *add_slot(const struct minidump *md, struct slots *slots, con
 	return slot;
 }
 
-/* Make a slot of each section header of KELF, except for what is inside of KELF. */
+/* Make a slot from each section header of KELF, except for what is inside KELF. */
 static void slots_by_section(struct minidump *md, const struct piece *kelf,
 			     struct slots *slots)
 {
@@ -247,8 +247,8 @@ static struct piece *find_unused(struct minidump *md, const uint64_t *paddr)
 }
 
 /*
- * Make a slot of each program header of KELF. As in other tools, the first region that no program
- * header has is taken for the rest of the notes, and goes after KELF.
+ * Make a slot from each program header of KELF. As in other tools, the first region that is in no
+ * program header is taken for the rest of the notes, and goes after KELF.
  */
 static void slots_by_address(struct minidump *md, const struct piece *kelf, struct slots *slots)
 {
@@ -366,8 +366,8 @@ static void fill_slot(struct minidump *md, struct image *image, const struct slo
 }
 
 /*
- * Shorten the program headers to what is in the dump: debuggers would take the zeros that are
- * there instead for memory. They ignore the type of all headers after the first one, so one
+ * Shorten the program headers to what is in the dump: debuggers would take the zeros in place of
+ * missing bytes for memory. They ignore the type of all headers after the first one, so a header
  * that has nothing left gets size 0 as well as PT_NULL.
  */
 static void shorten_loads(struct minidump *md, const struct image *image, unsigned char *kelf)
@@ -417,8 +417,8 @@ static void tell_unused(struct minidump *md)
 }
 
 /*
- * Make the core image of @md, and free its list of pieces. The caller has given the files that
- * they are in to @image.
+ * Make the core image from @md, and free its list of pieces. The caller has given the files that
+ * hold them to @image.
  */
 void minidump_join(struct minidump *md, struct image *image)
 {
@@ -481,7 +481,7 @@ static void add_file(struct minidump *md, struct image *image, const char *file,
 
 	if (snprintf(path, sizeof(path), "%s/%s", md->path, file) >= (int)sizeof(path))
 		die("%s: its name is too long", md->path);
-	/* Of an empty file, fill_slot() says how much is missing. */
+	/* fill_slot() says how much is missing if the file is empty. */
 	if (!stat(path, &st) && S_ISREG(st.st_mode) && !st.st_size)
 		return;
 	piece->size = map_file(path, &data);

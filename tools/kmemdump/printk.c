@@ -12,7 +12,7 @@
 #define MAX_COUNT_BITS	24
 #define MAX_TEXT_BITS	28
 
-/* What VMCOREINFO has to tell. */
+/* The lines of VMCOREINFO that are needed. */
 enum {
 	PRB, LONG_SIZE,
 	RING_SIZE, DESC_RING, TEXT_RING,
@@ -160,8 +160,8 @@ static void print_record(uint64_t ts_nsec, const char *text, size_t len)
 
 /*
  * Get @max bytes of text from the block [@begin, @next) of the text ring into @buf. These are
- * logical positions, which do not start again at the end of the ring. A block that would cross
- * the end is at the start of the ring instead. Returns @max, or -1 if the block is damaged or
+ * logical positions, which do not wrap at the end of the ring. A block that would cross the end
+ * is at the start of the ring instead. Returns @max, or -1 if the block is damaged or
  * not in the dump.
  */
 static long get_text(struct log *log, uint64_t id, uint64_t begin, uint64_t next,
@@ -230,8 +230,8 @@ static bool print_id(struct log *log, uint64_t id, bool newest)
 }
 
 /*
- * Print the kernel log. Returns NULL and an exit code in *@status, or why there is nothing of the
- * log.
+ * Print the kernel log. Returns NULL and an exit code in *@status, or why none of the log can be
+ * printed.
  */
 const char *print_log(const struct core *core, int *status)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Make a core image of the minidump in a partition "rawdump" of Qualcomm's boot firmware. */
+/* Make a core image from the minidump in a "rawdump" partition of Qualcomm's boot firmware. */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +41,7 @@ static void cut_suffix(char *name)
 		name[len - 4] = '\0';
 }
 
-/* Make a piece of a section, if it is a region of the minidump. */
+/* Make a piece from a section, if the section is a region of the minidump. */
 static void add_section(struct minidump *md, const unsigned char *data, size_t size,
 			const unsigned char *header, uint64_t headers_end)
 {

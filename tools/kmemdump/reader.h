@@ -44,7 +44,7 @@ void progress(const char *what, uint64_t done, uint64_t total);
 /* The largest core image. Without a limit, a forged one could use up the host. */
 #define IMAGE_MAX	(4ULL << 30)
 
-/* Enough for the headers and notes of an image of that size that has as many regions as can be. */
+/* Enough for the headers and notes of an image of IMAGE_MAX bytes with the most regions. */
 #define HEAD_MAX	(24 << 20)
 
 /* A range of the image that the dump has. */
@@ -53,7 +53,7 @@ struct extent {
 	uint64_t end;
 	uint64_t before;		/* bytes in the extents before this one */
 	const unsigned char *data;
-	size_t packed;			/* bytes of the zstd frame at @data, 0 if it is none */
+	size_t packed;			/* bytes of the zstd frame at @data, 0 if not packed */
 };
 
 enum record_state {
@@ -77,7 +77,7 @@ struct image {
 	unsigned char *made;		/* memory of extents that are in no file, or NULL */
 	struct image_cache *cache;
 	uint64_t work;			/* see image_overworked() */
-	bool told;			/* the user has a message about too much work */
+	bool told;			/* a message about too much work was printed */
 	enum record_state state;
 	uint64_t time;			/* of the crash, 0 if unknown */
 	unsigned int nr_damaged;	/* frames and ranges that are damaged */
@@ -108,7 +108,7 @@ struct ram;
 /* Boot firmware takes fewer regions than this. A forged count would take too long. */
 #define PIECES_MAX	4096
 
-/* What boot firmware has saved of one piece of memory, as a file of its own or in a larger file. */
+/* What boot firmware has saved of one piece of memory, in its own file or in a larger one. */
 struct piece {
 	char name[KMEMDUMP_NAME_LEN];
 	const unsigned char *data;

@@ -137,7 +137,7 @@ static void scan(struct frames *frames, const unsigned char *data, size_t size)
 			return;
 		}
 		if (frame.type == KMEMDUMP_FRAME_DATA) {
-			/* @time is the size of the zstd frame, of which the end may be cut off. */
+			/* @time is the size of the zstd frame, whose end may be cut off. */
 			if (frame.time > (uint64_t)(end - p)) {
 				damage(&frames->nr_damaged, "the file ends inside a frame");
 				return;
@@ -168,9 +168,9 @@ static bool fits(const struct image *image, const struct frame *frame)
 }
 
 /*
- * Make the image of those data frames that are good. To find out, each is unpacked, except one
- * that claims the same bytes as a good one before it. So good frames together unpack to the size
- * of the image at most; damaged ones have a limit of their own.
+ * Make the image from the good data frames. To find them, each frame is unpacked, except one
+ * that claims the same bytes as an earlier good one. So all good frames together unpack to no
+ * more than the size of the image; damaged ones have a limit of their own.
  */
 static void take_frames(struct image *image, struct frames *frames)
 {
@@ -341,7 +341,7 @@ void record_assemble(struct image *image, char **paths, size_t nr)
 		size += parts[i].size;
 		parts[i].index = i;
 		rank_part(&parts[i], i ? &parts[i - 1] : NULL);
-		/* It is read once more below; memory may not have room for both copies. */
+		/* The file is read again below, and memory may not have room for two copies. */
 		munmap(parts[i].data, parts[i].size);
 	}
 	qsort(parts, nr, sizeof(*parts), cmp_part);

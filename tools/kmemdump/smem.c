@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Make a core image of files of RAM, for a minidump that no firmware has saved. The RAM has
- * Qualcomm's shared memory (SMEM), in which an item is the table that says where the regions are.
+ * Make a core image from files of RAM, for a minidump that no firmware has saved. The RAM holds
+ * Qualcomm's shared memory (SMEM). An item in it is the table that says where the regions are.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ enum {
 	PARTITION_SIZE = 8, PARTITION_UNCACHED = 12, PARTITION_CACHED = 16, PARTITION_HEADER = 32,
 	ITEM_ID = 2, ITEM_SIZE = 4, ITEM_PAD_DATA = 8, ITEM_PAD_HEADER = 10, ITEM_HEADER = 16,
 	ITEM_CANARY = 0xa5a5,
-	/* the minidump's item: a header, and a subsystem each */
+	/* the minidump's item: a header, then an entry for each subsystem */
 	MINIDUMP_ITEM = 602,
 	TOC_STATUS = 0, TOC_HEADER = 16, SUBSYSTEM_SIZE = 32,
 	SUBSYSTEM_STATUS = 0, SUBSYSTEM_ENABLED = 4, SUBSYSTEM_COUNT = 16, SUBSYSTEM_BASE = 24,
@@ -296,7 +296,7 @@ static void add_region(struct minidump *md, const unsigned char *entry)
 				  (unsigned long long)piece->have, (unsigned long long)size, name);
 }
 
-/* Make the core image of the regions of @subsystem, from files of RAM. */
+/* Make the core image from the regions of @subsystem, which are in files of RAM. */
 void smem_open(struct image *image, char **files, size_t nr_files, uint64_t smem,
 	       unsigned int subsystem)
 {

@@ -122,7 +122,7 @@ void copy_name(char *to, const char *from, size_t size)
 	to[i] = '\0';
 }
 
-/* Print text of a dump so that it can't drive the terminal. */
+/* Print text from a dump so that it can't control the terminal. */
 void put_escaped(FILE *out, const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
