@@ -38,7 +38,7 @@ static void test_copies_join(struct kunit *test)
 	check_copy(test, &copies, 0, SZ_1M, PAGE_SIZE);
 	check_copy(test, &copies, 1, SZ_4M, PAGE_SIZE);
 
-	/* Neighbours, and one that is there already. */
+	/* A neighbor of the first copy, and a range that the second one has already. */
 	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, SZ_1M + PAGE_SIZE,
 						SZ_1M + 2 * PAGE_SIZE, room), 0);
 	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, SZ_4M, SZ_4M + 1, room), 0);
@@ -46,7 +46,7 @@ static void test_copies_join(struct kunit *test)
 	check_copy(test, &copies, 0, SZ_1M, 2 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, copies.total, 3 * PAGE_SIZE);
 
-	/* Around both. */
+	/* A range around both. */
 	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, 0, SZ_8M, room), 0);
 	KUNIT_ASSERT_EQ(test, copies.nr, 1);
 	check_copy(test, &copies, 0, 0, SZ_8M);
@@ -61,7 +61,7 @@ static void test_copies_are_few(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, i * SZ_1M,
 							i * SZ_1M + PAGE_SIZE, SZ_16M), 0);
 	KUNIT_EXPECT_EQ(test, copies.nr, FADUMP_MAX_COPIES);
-	/* The gap to the last one is the smallest. */
+	/* The new range is joined with the last one, as the gap to that is the smallest. */
 	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, 7 * SZ_1M + 2 * PAGE_SIZE,
 						7 * SZ_1M + 3 * PAGE_SIZE, SZ_16M), 0);
 	KUNIT_ASSERT_EQ(test, copies.nr, FADUMP_MAX_COPIES);
@@ -78,7 +78,7 @@ static void test_copies_room(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, SZ_8M, SZ_8M + SZ_1M + 1, SZ_2M), -ENOSPC);
 	KUNIT_EXPECT_MEMEQ(test, &copies, &before, sizeof(copies));
 
-	/* Large ones take several sections each. */
+	/* A large copy takes several sections, of which there are only a few. */
 	memset(&copies, 0, sizeof(copies));
 	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, 0, 8ULL * FADUMP_MAX_COPY, SZ_1G), 0);
 	KUNIT_EXPECT_EQ(test, fadump_copies_add(&copies, SZ_1G, SZ_1G + 1, SZ_2G), -ENOSPC);
@@ -145,7 +145,7 @@ static void test_status(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(answered); i++) {
 		KUNIT_EXPECT_EQ_MSG(test, configure(test, answered[i].status, 0),
 				    answered[i].want, "status %d", answered[i].status);
-		/* None of these is worth another try. */
+		/* The kernel must not try again after any of these. */
 		KUNIT_EXPECT_EQ_MSG(test, nr_calls, 1, "status %d", answered[i].status);
 		KUNIT_EXPECT_EQ_MSG(test, waited, 0, "status %d", answered[i].status);
 	}
@@ -161,12 +161,12 @@ static void test_busy(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, configure(test, 9904, 9904), -ETIMEDOUT);
 	KUNIT_EXPECT_EQ(test, waited, 60000);
 	KUNIT_EXPECT_EQ(test, configure(test, -2, -2), -ETIMEDOUT);
-	/* It is a hint: none waits for 100 s in one go. */
+	/* The time is a hint: the kernel does not wait for 100 s in one go. */
 	KUNIT_EXPECT_EQ(test, configure(test, 9905, 0), 0);
 	KUNIT_EXPECT_EQ(test, waited, 1000);
 }
 
-/* A reservation in plain memory, as if it were at its own address. */
+/* A made-up reservation in ordinary memory. */
 #define TEST_SLOT	SZ_64K
 #define TEST_SIZE	(8 * SZ_64K)
 
@@ -200,7 +200,7 @@ static struct fadump_slot *make_slot(struct kunit *test, struct fadump_head *hea
 		.vaddr = PAGE_OFFSET + SZ_1M, .paddr = SZ_1M, .size = PAGE_SIZE,
 		.copy = head->base + head->copies,
 	};
-	/* One of no bytes with a name of four, and the end. */
+	/* A note with a name of four bytes and no content, and the empty note at the end. */
 	memset(fadump_notes(slot), 0, 28);
 	((struct elf64_note *)fadump_notes(slot))->n_namesz = 4;
 	fadump_slot_seal(slot);
@@ -224,12 +224,12 @@ static void test_structure(struct kunit *test)
 	area = (struct fadump_head) { .base = SZ_1G, .size = SZ_64M };
 	len = fadump_rtas_fill(arg, head, &copies);
 
-	/* CPUs, mark, one, and a large one in two. */
+	/* Sections: the CPUs, our mark, the small copy, and two for the large one. */
 	KUNIT_EXPECT_EQ(test, be16_to_cpu(arg->header.dump_num_sections), 5);
 	KUNIT_EXPECT_EQ(test, len, 40 + 5 * 40);
 	KUNIT_EXPECT_EQ(test, be32_to_cpu(arg->header.offset_first_dump_section), 40);
 	KUNIT_EXPECT_EQ(test, fadump_rtas_find_head(arg, len), head->base);
-	/* No other types: mainline takes bytes of one of 0x100 for a command line. */
+	/* No other types: mainline takes the content of type 0x100 for a command line. */
 	for (i = 0; i < 5; i++)
 		KUNIT_EXPECT_EQ(test, be16_to_cpu(arg->rgn[i].source_data_type),
 				i == 0 ? 1 : i == 1 ? 0x4b4d : 0x11);
@@ -256,7 +256,7 @@ static void test_structure(struct kunit *test)
 	check_copy(test, &found, 0, 0, SZ_1M - PAGE_SIZE);
 	arg->rgn[2].bytes_dumped = arg->rgn[2].source_len;
 
-	/* What is not where copies go is none of ours. */
+	/* A section whose destination is outside of the reservation is not ours. */
 	area.base = SZ_1G + SZ_1M;
 	KUNIT_EXPECT_EQ(test, fadump_rtas_read_copies(arg, &area, &found), 3);
 	KUNIT_EXPECT_EQ(test, found.nr, 1);
@@ -307,7 +307,7 @@ static void test_head(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, fadump_head_check(head, head->base));
 }
 
-/* Whoever wrote it can make a checksum, too. */
+/* A forged one can have a good checksum, so its values have to be checked, too. */
 static void test_bad_heads(struct kunit *test)
 {
 	struct fadump_head *head = make_head(test);
@@ -396,7 +396,7 @@ static void test_sizes(struct kunit *test)
 	sizes = fadump_sizes(1ULL << 40, 1536 * CPU_SIZE, SZ_16M + SZ_4M);
 	KUNIT_EXPECT_LE(test, sizes.usual, SZ_64M);
 	KUNIT_EXPECT_EQ(test, sizes.slot, 9 * SZ_1M);
-	/* It asks for the image in full. */
+	/* The usual size has room for all of the image. */
 	sizes = fadump_sizes(SZ_2G, 0, 0);
 	KUNIT_EXPECT_EQ(test, fadump_sizes(SZ_2G, 0, SZ_64M).usual, sizes.usual + SZ_64M);
 }
@@ -412,7 +412,7 @@ static void test_slots(struct kunit *test)
 	second = make_slot(test, head, 1, 8);
 	KUNIT_EXPECT_PTR_EQ(test, fadump_slot_newest(head), second);
 
-	/* It was being written when the machine stopped. */
+	/* As if the machine had stopped while it wrote this one. */
 	second->notes_size++;
 	KUNIT_EXPECT_PTR_EQ(test, fadump_slot_newest(head), first);
 	memset(first, 0, sizeof(*first));
@@ -433,7 +433,7 @@ static void test_damaged_slots(struct kunit *test)
 	}
 	KUNIT_EXPECT_TRUE(test, fadump_slot_valid(head, slot));
 
-	/* Whoever wrote it can make a checksum, too. */
+	/* A forged one can have a good checksum, so its values have to be checked, too. */
 	slot->nr_loads = U32_MAX;
 	KUNIT_EXPECT_FALSE(test, fadump_slot_valid(head, slot));
 	slot->nr_loads = 2;
@@ -443,7 +443,7 @@ static void test_damaged_slots(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, fadump_slot_valid(head, slot));
 }
 
-/* Readers of notes go on until an empty one, so there has to be one. */
+/* Readers of notes stop only at an empty note, so a slot without one is bad. */
 static void test_bad_notes(struct kunit *test)
 {
 	struct fadump_head *head = make_head(test);
@@ -481,7 +481,7 @@ static void test_bad_loads(struct kunit *test)
 		{ .paddr = -PAGE_SIZE, .size = 2 * PAGE_SIZE },
 		{ .paddr = 0, .size = -PAGE_SIZE },
 		{ .paddr = SZ_64M - PAGE_SIZE, .size = 2 * PAGE_SIZE },
-		/* What is in the reservation is not what was there at the crash. */
+		/* Memory of the reservation itself can't be in a dump. */
 		{ .paddr = head->base + PAGE_SIZE, .size = PAGE_SIZE },
 		{ .paddr = SZ_1M, .size = PAGE_SIZE, .copy = head->base },
 		{ .paddr = SZ_1M, .size = PAGE_SIZE, .copy = head->base + head->size },
@@ -497,9 +497,9 @@ static void test_bad_loads(struct kunit *test)
 	}
 }
 
-/* What the backend does with the answers of the firmware */
+/* What the backend does after each answer of firmware */
 
-/* The most that one change makes, and more. */
+/* More calls than any one change makes. */
 #define MAX_CALLS	10
 
 static struct {
@@ -533,7 +533,7 @@ static int double_command(unsigned int command)
 	return answer(command == FADUMP_UNREGISTER ? 'u' : 'i', NULL);
 }
 
-/* Firmware answers that, and then always 0. */
+/* Make firmware give these answers in turn, and 0 after them. */
 #define SCRIPT(...)							\
 do {									\
 	const int script[] = { __VA_ARGS__ };				\
@@ -546,7 +546,7 @@ do {									\
 	nr_backend_calls = 0;						\
 } while (0)
 
-/* Which calls there were, in order. */
+/* Check which calls there were, and their order. */
 static void check_calls(struct kunit *test, int line, const char *want)
 {
 	char got[MAX_CALLS + 1] = "";
@@ -590,7 +590,7 @@ static void try_unregistered(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fadump_register(), -EIO);
 	CHECK("r", false);
 
-	/* One of the last kernel. */
+	/* A registration of the last kernel is still there. */
 	SCRIPT(-EEXIST, -EIO);
 	KUNIT_EXPECT_EQ(test, fadump_register(), -EEXIST);
 	CHECK("ru", false);
@@ -601,7 +601,7 @@ static void try_unregistered(struct kunit *test)
 	SCRIPT(0);
 	KUNIT_EXPECT_EQ(test, fadump_unregister(), 0);
 
-	/* A dump of nothing; but one that waits must stay. */
+	/* A dump that waits has to stay. Any other one is invalidated. */
 	fadump.waiting = true;
 	SCRIPT(-EBUSY);
 	KUNIT_EXPECT_EQ(test, fadump_register(), -EBUSY);
@@ -619,7 +619,7 @@ static void try_registered(struct kunit *test)
 {
 	const void *old = calls[2].copies, *new;
 
-	/* The new set is not the place of the old one, which panic code may be reading. */
+	/* The new copies must not overwrite the old ones, which panic code may be reading. */
 	SCRIPT(0, 0);
 	KUNIT_EXPECT_EQ(test, fadump_register(), 0);
 	CHECK("ur", true);
@@ -628,7 +628,7 @@ static void try_registered(struct kunit *test)
 	new = calls[1].copies;
 	KUNIT_EXPECT_PTR_NE(test, new, old);
 
-	/* Not given back: what is registered stays, so the next set takes the other place. */
+	/* Unregistering fails: the copies stay, so the next ones take the other place. */
 	SCRIPT(-EIO);
 	KUNIT_EXPECT_EQ(test, fadump_register(), -EIO);
 	CHECK("u", true);
@@ -637,7 +637,7 @@ static void try_registered(struct kunit *test)
 	CHECK("ur", true);
 	KUNIT_EXPECT_PTR_EQ(test, calls[1].copies, old);
 
-	/* Not taken: the one before it is registered again, and stays. */
+	/* Firmware refuses the new copies: the old ones are registered again, and stay. */
 	SCRIPT(0, -EINVAL, 0);
 	KUNIT_EXPECT_EQ(test, fadump_register(), -EINVAL);
 	CHECK("urr", true);
@@ -647,12 +647,12 @@ static void try_registered(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fadump_register(), 0);
 	KUNIT_EXPECT_PTR_EQ(test, calls[1].copies, new);
 
-	/* The administrator's wish, which firmware does not follow. */
+	/* The administrator unregisters, but firmware refuses. */
 	SCRIPT(-EIO);
 	KUNIT_EXPECT_EQ(test, fadump_unregister(), -EIO);
 	CHECK("u", true);
 
-	/* Neither is taken. */
+	/* Firmware refuses both the new copies and the old ones. */
 	SCRIPT(0, -EINVAL, -EIO);
 	KUNIT_EXPECT_EQ(test, fadump_register(), -EINVAL);
 	CHECK("urr", false);
@@ -669,7 +669,7 @@ static void test_reactions(struct kunit *test)
 		kunit_skip(test, "firmware is in use");
 	kunit_activate_static_stub(test, fadump_rtas_register, double_register);
 	kunit_activate_static_stub(test, fadump_rtas_command, double_command);
-	/* Nothing that ends the test may be in here. */
+	/* No KUNIT_ASSERT here: it would end the test with the lock held. */
 	mutex_lock(&fadump.lock);
 	fadump.head = head;
 	try_unregistered(test);
@@ -733,7 +733,7 @@ static void test_registers(struct kunit *test)
 	/* Firmware's data ends before the first entry of its list of registers. */
 	size = offsetof(struct area, entry) - 1;
 	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, size, notes, room), 0);
-	/* Cut off: those that are whole count. */
+	/* If the data is cut off, only the CPUs that are whole count. */
 	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, sizeof(*area) - 1, notes, room), one);
 	KUNIT_EXPECT_EQ(test, fadump_cpu_notes(area, sizeof(*area), notes, one), one);
 	set_entry(area, 3, "CPUSTRT", 0);

@@ -19,21 +19,21 @@
 
 #define MAX_SLOTS	160
 
-/* A table that keeps what is published, and what firmware would save of it. */
+/* A backend that keeps the tables that are published, and what firmware would save. */
 struct slot_backend {
 	struct minidump_slots	*s;
 	struct kmemdump_table	*table;
 	struct minidump_slot	copies[MINIDUMP_COPIES][1 + MAX_SLOTS];
-	struct minidump_slot	*slots;		/* those published */
+	struct minidump_slot	*slots;		/* published last */
 	unsigned int		nr;
 	unsigned int		last_copy;
 	unsigned int		nr_published;
-	unsigned int		nr_wrong;	/* changes of what is published */
-	u64			hash;		/* of its headers */
-	void			*dump;		/* of save() */
+	unsigned int		nr_wrong;	/* changes to a published table */
+	u64			hash;		/* of the published headers */
+	void			*dump;		/* made by save() */
 };
 
-/* The headers that firmware would find now. */
+/* Hash the headers that firmware would find now. */
 static u64 hash_headers(const struct slot_backend *sb)
 {
 	const struct elf64_hdr *ehdr = phys_to_virt(sb->slots[0].phys_addr);
@@ -121,7 +121,7 @@ static struct slot_backend *attach(struct kunit *test, struct kmemdump_table *ta
 	return attach_following(test, table, max_slots, staging_size, false);
 }
 
-/* A page of its own, so that a test knows what shares it; its neighbours are not used. */
+/* Get a page of which a test knows all users. The pages around it stay unused. */
 static u8 *own_page(struct kunit *test, u8 fill)
 {
 	u8 *p = kunit_kmalloc(test, 4 * PAGE_SIZE, GFP_KERNEL);
@@ -133,7 +133,7 @@ static u8 *own_page(struct kunit *test, u8 fill)
 	return p + PAGE_SIZE;
 }
 
-/* The ranges one after the other, as firmware and "cat" make it: has to be an ELF core. */
+/* Join the ranges in order, as firmware and "cat" do. The result has to be an ELF core. */
 static const struct elf64_hdr *save(struct kunit *test, struct slot_backend *sb)
 {
 	const struct elf64_phdr *phdr;
@@ -176,7 +176,7 @@ static const struct elf64_hdr *save(struct kunit *test, struct slot_backend *sb)
 			pos += phdr[i].p_filesz;
 			continue;
 		}
-		/* The assembler must not take it for one of the slots. */
+		/* Programs that assemble by address must not take this one for a slot. */
 		for (j = 0; j < sb->nr; j++)
 			KUNIT_EXPECT_NE(test, phdr[i].p_paddr, sb->slots[j].phys_addr);
 	}
@@ -251,7 +251,7 @@ static void layout(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, has(sb, a, PAGE_SIZE) && has(sb, b, PAGE_SIZE));
 	KUNIT_EXPECT_EQ(test, ehdr->e_phnum, 3);
 
-	/* Sections: none, their names, then as in the table. */
+	/* Sections: the null section, the names, then those of the table. */
 	KUNIT_ASSERT_EQ(test, ehdr->e_shnum, 4);
 	KUNIT_EXPECT_EQ(test, ehdr->e_shstrndx, 1);
 	shdr = sb->dump + ehdr->e_shoff;
@@ -267,7 +267,7 @@ static void layout(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, note);
 	KUNIT_EXPECT_EQ(test, note->nr_regions, 3);
 	KUNIT_EXPECT_EQ(test, note->nr_left_out, 0);
-	/* Nobody knows what they will be at the crash. */
+	/* They may change until the crash, so they have no checksum. */
 	for (i = 0; i < 3; i++) {
 		const struct kmemdump_note_region *region = (void *)(note + 1);
 
@@ -287,7 +287,7 @@ static void names(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(texts); i++)
 		kmemdump_test_add(test, table, texts[i], own_page(test, i), 10, 0);
-	/* That checks all that has to hold of names. */
+	/* save() checks all that has to be true of names. */
 	save(test, sb);
 	KUNIT_ASSERT_EQ(test, sb->nr, 1 + ARRAY_SIZE(texts));
 	for (i = 1; i < sb->nr; i++)
@@ -296,7 +296,7 @@ static void names(struct kunit *test)
 	KUNIT_FAIL(test, "no readable name");
 }
 
-/* As many and as long names as there can be: all of it fits. */
+/* As many names as there can be, all of the greatest length, fit. */
 static void full(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -334,7 +334,7 @@ static void removal(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, has(sb, a, 10));
 	KUNIT_EXPECT_NULL(test, find(sb, b, 10));
 
-	/* Each time the other table of two, and at the end none. */
+	/* The two tables take turns, and after the backend is gone there is none. */
 	KUNIT_EXPECT_NE(test, second, first);
 	KUNIT_EXPECT_EQ(test, sb->last_copy, first);
 	KUNIT_EXPECT_LT(test, max(first, second), MINIDUMP_COPIES - 1);
@@ -389,14 +389,14 @@ static void no_room(struct kunit *test)
 
 		KUNIT_EXPECT_EQ(test, !!find(sb, pages[i], 10), reason == KMEMDUMP_CARRIED);
 	}
-	/* Also of one that never had a chance. */
+	/* The note also counts a region that was never in the table. */
 	kmemdump_test_add_ranked(test, table, "late", own_page(test, 9), 10,
 				 KMEMDUMP_PRIORITY_LOW);
 	save(test, sb);
 	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_left_out, 4);
 }
 
-/* Areas take in what is in them. */
+/* A region inside an area needs no slot of its own. */
 static void areas(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -436,12 +436,12 @@ static void aliases(struct kunit *test)
 	at_panic(sb);
 	save(test, sb);
 	KUNIT_EXPECT_TRUE(test, has(sb, a, 10) && has(sb, alias, PAGE_SIZE + 10));
-	/* The mapping goes before the table does. */
+	/* The mapping is freed before the table, so remove its region here. */
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &region), 0);
 	vunmap(alias);
 }
 
-/* Two mappings of the same pages have one slot, also when neither is larger than the other. */
+/* Two mappings of the same pages share a slot, even if both have the same size. */
 static void aliases_of_one_size(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -463,7 +463,7 @@ static void aliases_of_one_size(struct kunit *test)
 	save(test, sb);
 	KUNIT_EXPECT_EQ(test, sb->nr, 2);
 	KUNIT_EXPECT_TRUE(test, has(sb, aliases[0], PAGE_SIZE) && has(sb, aliases[1], PAGE_SIZE));
-	/* The mappings go before the table does. */
+	/* The mappings are freed before the table, so remove their regions here. */
 	for (i = 0; i < 2; i++) {
 		KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &regions[i]), 0);
 		vunmap(aliases[i]);
@@ -509,12 +509,12 @@ static void panic_packs(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, regions[i].checksum, xxh64(pages[i], 100, 0));
 	}
 	KUNIT_EXPECT_TRUE(test, has(sb, large, 8 * PAGE_SIZE));
-	/* What others do afterwards changes nothing. */
+	/* Changes after the panic are not published. */
 	kmemdump_test_add(test, table, "late", own_page(test, 99), 100, 0);
 	KUNIT_EXPECT_EQ(test, sb->last_copy, MINIDUMP_COPIES - 1);
 	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_regions, 21);
 
-	/* What is packed is a copy; there is no room for both of these outside of it. */
+	/* The staging buffer has copies, and not both of these have a slot of their own. */
 	memset(pages[0], 0xee, 100);
 	memset(pages[19], 0xee, 100);
 	save(test, sb);
@@ -544,7 +544,7 @@ static void panic_with_little_room(struct kunit *test)
 	for (i = 0; i < 30; i++)
 		nr_have += has(sb, pages[i], 100);
 	KUNIT_EXPECT_GT(test, nr_have, 3);
-	/* The header, the page that has a slot to itself, and what is put together. */
+	/* The header, the page that has a slot of its own, and the staging buffer. */
 	KUNIT_ASSERT_EQ(test, sb->nr, 3);
 	for (i = 0; i < 3; i++)
 		bytes += sb->slots[i].size;
@@ -554,7 +554,7 @@ static void panic_with_little_room(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, has(sb, pages[29], 100));
 }
 
-/* Notes that do not even fit leave the table as it was. */
+/* If not even the notes fit, the table stays as it was. */
 static void panic_without_room(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -591,7 +591,7 @@ static void panic_with_nothing_staged(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, region_note(sb)->nr_left_out, 0);
 }
 
-/* A made-up task, each piece a page of its own. */
+/* Make up a task, each piece of which is a page of its own. */
 static void make_pieces(struct kunit *test, struct kmemdump_piece *pieces, u8 fill_with)
 {
 	unsigned int i;
@@ -625,11 +625,11 @@ static void go_over_to(struct slot_backend *sb, unsigned int cpu,
 	local_irq_save(flags);
 	minidump_slots_switch(sb->s, cpu, pieces);
 	local_irq_restore(flags);
-	/* The first one of a CPU has the table made anew, in an interrupt. */
+	/* The first switch of a CPU makes an interrupt rebuild the table. Wait for that. */
 	minidump_slots_settle(sb->s);
 }
 
-/* The tasks that run are in all that firmware finds, and those that ran are not. */
+/* In each table, firmware finds the tasks that run, and not those that ran before. */
 static void running(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -670,7 +670,7 @@ static void running(struct kunit *test)
 		shdr = sb->dump + ehdr->e_shoff;
 		KUNIT_EXPECT_EQ(test, shdr[1 + sb->nr - MINIDUMP_TASK_PIECES].sh_addr,
 				tasks[now][0].virt_addr);
-		/* Other changes go on, and nothing of either is lost. */
+		/* Move a region now and then: neither its move nor the task may get lost. */
 		if (i % 5 == 4) {
 			region.virt_addr = region.virt_addr == a ? b : a;
 			KUNIT_ASSERT_EQ(test, kmemdump_update(table, &region), 0);
@@ -683,7 +683,7 @@ static void running(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, sb->slots[sb->nr - MINIDUMP_TASK_PIECES].name, name);
 }
 
-/* Two CPUs take turns: what one changed is still there when the other one has. */
+/* Two CPUs take turns: when one switches, the task of the other one stays in the table. */
 static void running_on_two(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -697,7 +697,7 @@ static void running_on_two(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(tasks); i++)
 		make_pieces(test, tasks[i], 16 * i + 1);
 	for (i = 0; i < 40; i++) {
-		/* Two turns of the one, one of the other; each has two tasks. */
+		/* CPU 0 switches twice, then CPU 1 once. Each has two tasks. */
 		unsigned int cpu = i % 3 == 2;
 
 		go_over_to(sb, cpu, tasks[2 * cpu + i % 2]);
@@ -709,7 +709,7 @@ static void running_on_two(struct kunit *test)
 					      nr_found(sb, tasks[2 * !cpu + 1]),
 					MINIDUMP_TASK_PIECES);
 	}
-	/* Once it is over, nothing is published any more. */
+	/* After the panic, nothing is published any more. */
 	at_panic(sb);
 	i = sb->nr_published;
 	go_over_to(sb, 0, tasks[0]);
@@ -717,7 +717,7 @@ static void running_on_two(struct kunit *test)
 	detach(sb);
 }
 
-/* What is cut out of a task is that task. */
+/* The pieces of a task cover its task_struct and its stack. */
 static void task_pieces(struct kunit *test)
 {
 	struct kmemdump_piece pieces[MINIDUMP_TASK_PIECES], others[MINIDUMP_TASK_PIECES];
@@ -811,7 +811,7 @@ static void in_a_storm(struct kunit *test)
 	for (i = 0; i < 200; i++) {
 		KUNIT_EXPECT_EQ(test, kmemdump_add(storm.table, &comes, NULL,
 						   KMEMDUMP_CLASS_DRIVER, 0), 0);
-		/* Something else runs meanwhile. */
+		/* Sleep, so that tasks switch meanwhile. */
 		schedule_timeout_uninterruptible(1);
 		KUNIT_EXPECT_EQ(test, kmemdump_remove(storm.table, &comes), 0);
 	}

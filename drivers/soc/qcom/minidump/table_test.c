@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Qualcomm minidump: KUnit tests of the table. They parse it after each single store,
- * as firmware would that runs just then.
+ * as firmware would if it ran at that moment.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -24,7 +24,7 @@ struct md_test {
 		struct minidump_subsystem	subsystems[NR_SUBSYSTEMS];
 	} smem;
 
-	/* What firmware may find: nothing, if nr is 0. */
+	/* The tables that firmware may find. If nr is 0, there is no such table. */
 	struct minidump_slot	before[MAX_REGIONS], after[MAX_REGIONS], panic[MAX_REGIONS];
 	unsigned int		nr_before, nr_after, nr_panic;
 	unsigned int		stores_left;
@@ -32,7 +32,7 @@ struct md_test {
 	bool			read_only;
 };
 
-/* Whether @regions are these @nr slots, and after them only what is not to be looked at. */
+/* Whether @regions are these @nr slots, followed only by entries marked as invalid. */
 static bool is_table(const struct minidump_region *regions, unsigned int count,
 		     const struct minidump_slot *slots, unsigned int nr)
 {
@@ -41,7 +41,7 @@ static bool is_table(const struct minidump_region *regions, unsigned int count,
 	if (count < nr || !nr)
 		return false;
 	for (i = 0; i < count; i++) {
-		/* Who does not look at the mark finds the first one again. */
+		/* Firmware that does not look at the mark finds the first slot again. */
 		const struct minidump_slot *slot = &slots[i < nr ? i : 0];
 		u32 valid = i < nr ? MINIDUMP_VALID : MINIDUMP_INVALID;
 
@@ -54,7 +54,7 @@ static bool is_table(const struct minidump_region *regions, unsigned int count,
 	return true;
 }
 
-/* What firmware would make of it, from the format alone. */
+/* Read the table as firmware would, which knows only the format. */
 static void look(struct minidump_table *table)
 {
 	struct md_test *t = container_of(table, struct md_test, table);
@@ -69,7 +69,7 @@ static void look(struct minidump_table *table)
 	if (t->read_only)
 		memset(&t->smem.subsystems[MINIDUMP_APSS], 0xff, sizeof(*apss));
 	if (le32_to_cpu(apss->status) != 1 || le32_to_cpu(apss->enabled) != 0x454e424c) {
-		/* That is fine only if there was nothing, or will be. */
+		/* A missing table is fine only if there was none before, or there will be none. */
 		KUNIT_EXPECT_TRUE(t->test, !t->nr_before || (!t->nr_after && !t->nr_panic));
 		return;
 	}
@@ -140,7 +140,7 @@ static void publish(struct md_test *t, unsigned int copy, unsigned int nr, unsig
 	}
 	minidump_table_publish(&t->table, copy, nr);
 
-	/* At the end it is the new one. */
+	/* At the end, firmware has to find the new table. */
 	t->nr_before = nr;
 	memcpy(t->before, t->after, sizeof(t->before));
 	look(&t->table);
@@ -164,7 +164,7 @@ static void old_or_new(struct kunit *test)
 		publish(t, i & 1, nr, i);
 		KUNIT_EXPECT_EQ(test, le32_to_cpu(t->smem.subsystems[0].region_count),
 				t->nr_after);
-		/* After the store of the address, of another number, and at the end. */
+		/* look() ran after the store of the address, of a new count, and at the end. */
 		KUNIT_EXPECT_EQ(test, t->nr_looks, same ? 2 : 3);
 	}
 	KUNIT_EXPECT_NULL(test, memchr_inv(&t->smem.subsystems[1], 0,
@@ -183,11 +183,11 @@ static void publish_none(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, t->smem.subsystems[0].enabled);
 	KUNIT_EXPECT_FALSE(test, t->smem.subsystems[0].region_count);
 	KUNIT_EXPECT_FALSE(test, t->smem.subsystems[0].regions);
-	/* And again. */
+	/* After that, a table can be published again. */
 	publish(t, 0, 3, 7);
 }
 
-/* After this store of one table, a panic publishes another one from the last copy. */
+/* After @stores_left stores, a panic publishes another table from the last copy. */
 static void panic_now(struct minidump_table *table)
 {
 	struct md_test *t = container_of(table, struct md_test, table);
@@ -202,7 +202,7 @@ static void panic_now(struct minidump_table *table)
 	t->nr_after = 0;
 	look(table);
 	t->nr_panic = 0;
-	/* What was interrupted does not go on then. */
+	/* The code that the panic interrupted does not go on. */
 	table->stored = NULL;
 }
 
@@ -237,7 +237,7 @@ static void stale_table(struct kunit *test)
 	struct md_test *t = new_test(test);
 	struct minidump_subsystem *apss = &t->smem.subsystems[0];
 
-	/* As an earlier kernel left it; what it points to is anything by now. */
+	/* As an earlier kernel left it. Its regions may be overwritten by now. */
 	apss->status = cpu_to_le32(1);
 	apss->enabled = cpu_to_le32(MINIDUMP_ENABLED);
 	apss->encryption_required = cpu_to_le32(MINIDUMP_ENCR_YES);
