@@ -8,7 +8,7 @@ import pytest
 
 from harness.lab import expect
 
-# The variable that the module has annotated; others have longer names.
+# An annotated variable of the module. The names of its other ones start like this, too.
 ANNOTATED = "kmemdump_provider:annotated"
 
 
@@ -25,8 +25,8 @@ def _show(lab, dump, region):
 
 
 def test_modules_and_percpu(lab):
-    """Annotations of a module; per-CPU variables, of which each CPU's part can be asked for; odd
-    sizes and places."""
+    """Annotated variables of a module; per-CPU variables, of which the part of each CPU can be
+    shown; odd sizes and places."""
     with lab.guest(cpus=4) as guest:
         dump = _dump(lab, guest, "percpu", "")
     expect(_show(lab, dump, ANNOTATED) == "annotated in a module", "the annotated variable")
@@ -74,7 +74,7 @@ TEXT = b"written by the host"
 
 
 def test_reserved_memory(lab):
-    """Memory that the kernel does not manage; the core maps it. The host writes to it."""
+    """Memory that the kernel does not manage: the core maps it. The host writes the text there."""
     phys = 0x18000000
     with lab.guest(append=f"memmap=1M$0x{phys:x}") as guest:
         with guest.ram() as ram:
@@ -120,7 +120,8 @@ def test_memory_of_a_device(lab):
 
 
 def test_physical_addresses_that_are_refused(lab):
-    """Where nothing is, and where RAM ends, there is no region, and the reason is told."""
+    """A region where there is no memory, or across the end of RAM, is refused, and the log says
+    why."""
     with lab.guest() as guest:
         ram_end = guest.board.memory_mib << 20
         for phys, size in ((1 << 45, 4096), (ram_end - 0x80000, 0x100000), (0, 16),

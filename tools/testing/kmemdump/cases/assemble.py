@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""From a Qualcomm minidump, in each form that firmware leaves it in, to one ELF core.
-The minidumps are made here, so that no kernel is needed but for the debuggers; the reader is
-built with ASan and UBSan."""
+"""Assemble an ELF core from a Qualcomm minidump, in each form that firmware leaves it in. The
+minidumps are made here, so only the test of the debuggers needs a kernel. The reader is built with
+ASan and UBSan."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def _work(lab):
 
 
 def _assemble(lab, *args, status=0):
-    """(what it printed, the bytes of the core) for whatever there is to put together."""
+    """Run assemble on minidumps of any form: (what it printed, the bytes of the core)."""
     core = lab.dumps / "assembled"
     core.unlink(missing_ok=True)
     out = lab.reader("assemble", *args, core, status=status,
@@ -37,7 +37,7 @@ def _assemble(lab, *args, status=0):
 
 
 def _write_ram(path, ram):
-    """Write RAM to a file, with holes where it has nothing; the argument for --ram."""
+    """Write RAM to a file, with holes where @ram has nothing. Returns the argument for --ram."""
     base = min(ram)
     with path.open("wb") as file:
         for address, data in ram.items():
@@ -85,7 +85,7 @@ def _check_forms(lab, core):
 
 
 def test_forms(lab):
-    """A small core, in each form; and its log is read."""
+    """A small core is assembled from each form, and its log is read."""
     _check_forms(lab, Core.small())
     out = lab.reader("log", lab.dumps / "assembled")
     expect(out == "[    0.000000] one\n[    1.000000] \n[    2.000000] two\n[    2.000000] lines\n",
@@ -93,8 +93,8 @@ def test_forms(lab):
 
 
 def test_forms_of_a_real_dump(lab):
-    """The memory of a real crash, as it would be had firmware saved it: in each form, its log and
-    all of its regions are read."""
+    """The memory of a real crash, as if firmware had saved it: from each form, the reader gets the
+    log and all regions."""
     core = Core.from_elf(lab.elf(STORED_RECORD).read_bytes())
     _check_forms(lab, core)
     there = lab.dumps / "assembled"
@@ -142,7 +142,8 @@ def test_usage(lab):
 
 
 def test_other_subsystem(lab):
-    """--subsystem chooses the table; one with nothing in it, or that is not there, is an error."""
+    """--subsystem chooses the table. It is an error if that subsystem has no regions, or is not
+    there."""
     md = Minidump(Core.small())
     ram = md.ram(subsystem=3)
     out, core = _from_ram(lab, md, ram, ["--subsystem", "3"])
@@ -154,7 +155,8 @@ def test_other_subsystem(lab):
 
 
 def test_cached_item(lab):
-    """The item of the minidump among the cached ones, whose list grows down from the end."""
+    """The item of the minidump is found among the cached ones, whose list grows down from the
+    end."""
     md = Minidump(Core.small())
     out, core = _from_ram(lab, md, md.ram(cached=True))
     expect(core == md.elf, "the same core", out)
@@ -170,7 +172,8 @@ def test_cached_item(lab):
 
 
 def test_older_kelf(lab):
-    """A KELF that names nothing: addresses tell, where there are any."""
+    """If KELF has no names, regions are placed by their addresses, in the forms that have
+    addresses."""
     md = Minidump(Core.small(), older=True)
     out, _ = _from_folder(lab, md, status=2)
     expect("KELF names no regions" in out, "a clear error", out)
@@ -183,7 +186,7 @@ def test_older_kelf(lab):
 
 
 def test_missing(lab):
-    """What is missing is named, and read by nobody as zeros; all else is there."""
+    """Missing slots are named, and nothing reads them as zeros. All other regions are there."""
     for name, lost in (("Kslot1", ["test-1"]), ("Kstaging", ["test-3", "test-4", "test-5"])):
         md = Minidump(Core.small())
         whole = md.elf
@@ -203,7 +206,8 @@ def test_missing(lab):
 
 
 def test_short_and_long(lab):
-    """Slots with fewer or more bytes than KELF claims are named, and check knows what they cost."""
+    """Slots with fewer or more bytes than KELF claims are named, and check knows which regions they
+    damage."""
     md = Minidump(Core.small())
     md.slots["Kslot1"] = md.slots["Kslot1"][:20]
     md.slots["Kslot2"] += bytes(4)
@@ -215,7 +219,7 @@ def test_short_and_long(lab):
         out = lab.reader("check", lab.dumps / "assembled", status=1)
         expect("test-1: cut, 20 of 68 bytes" in out and "test-4: cut, 10 of 80" in out
                and "test-5: missing" in out and "regions: 4 of 7" in out, "exact states", out)
-    # The last one: there is no place behind it.
+    # There is no other slot after the last one.
     md = Minidump(Core.small())
     whole = md.elf
     md.slots["Kstaging"] += b"more" * (1 << 18)
@@ -225,10 +229,10 @@ def test_short_and_long(lab):
 
 
 def test_overlap(lab):
-    """Of memory that two program headers have, the first one counts; the rest of the second is
-    where it was."""
+    """If two program headers have the same memory, the first one counts. The rest of the second one
+    stays where it was."""
     md = Minidump(Core.small(page=256))
-    # Of test-1, up to 20 bytes into test-2.
+    # Extend the header of test-1 to 20 bytes into test-2.
     core = lab.dumps / "overlap"
     core.write_bytes(packed(md.elf, 64 + 56 * 2 + 32, "<QQ", 256 + 20, 256 + 20))
     for name, status in (("test-1", 0), ("test-2", 1)):
@@ -241,7 +245,7 @@ def test_overlap(lab):
 
 
 def test_stray_files(lab):
-    """Files of others are passed over, doubtful ones are named, and nothing is overwritten."""
+    """Files of others are skipped, doubtful ones are named, and nothing is overwritten."""
     md = Minidump(Core.small())
     folder = md.folder(_work(lab) / "md")
     for name in ("md_modem.BIN", "minidump.elf", "md_.BIN", "notes.txt", ".BIN", "md_"):
@@ -283,7 +287,7 @@ def _damage_kelf(md, at, layout, *values):
 
 
 def test_bad_kelf(lab):
-    """A KELF that can't be right: a reason, and no core."""
+    """A KELF that can't be right is refused with a reason, and there is no core."""
     def section(name, field, value):
         return lambda md: _damage_kelf(md, md.section(name) + field, "<Q", value)
 
@@ -322,7 +326,7 @@ def test_bad_kelf(lab):
 
 
 def test_bent_kelf(lab):
-    """A KELF that claims what is not there costs only that."""
+    """If KELF claims bytes that are not there, only those are lost."""
     md = Minidump(Core.small())
     _damage_kelf(md, 64 + 56 * 2 + 8, "<Q", 2**64 - 20)
     out, _ = _from_folder(lab, md, status=1)
@@ -341,8 +345,8 @@ def test_bent_kelf(lab):
 
 
 def test_bad_rawdump(lab):
-    """A partition whose headers can't be right, or that is cut: a reason, and a core with all else
-    if there is a KELF."""
+    """If a partition is cut, or its headers can't be right, the reader says why. It makes a core
+    from all the rest if there is a KELF."""
     md = Minidump(Core.small())
     good = md.rawdump()
 
@@ -383,7 +387,8 @@ def test_bad_rawdump(lab):
 
 
 def test_bad_smem(lab):
-    """SMEM or a table of regions that can't be right: a reason, and a core if there is a table."""
+    """If SMEM or a table of regions can't be right, the reader says why. It makes a core if there
+    is a table."""
     md = Minidump(Core.small())
     item = 0x4000 + 32 + 16 + 32 + 16
     last = 0x5000
@@ -444,7 +449,7 @@ def test_bad_smem(lab):
 
 
 def test_debuggers(lab):
-    """crash, gdb and drgn open what is put together; of what is missing they say so."""
+    """crash, gdb and drgn open the assembled core, and report what is missing in it."""
     with lab.guest(append="kmemdump.coreset=standard") as guest:
         guest.run("insmod kmemdump_test.ko")
         record, _ = lab.crash(guest, "assemble-standard")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The same sources on another Linux than the one of all other tests: the KUnit suites, the story
-and the debuggers, on x86_64. long/bases.py has the other machines."""
+"""The same sources on another version of Linux than all other tests use: the KUnit suites, the
+story and the debuggers, on x86_64. long/bases.py has the other machines."""
 
 import pytest
 
@@ -20,31 +20,32 @@ def test_kunit(run, name):
 
 @pytest.mark.parametrize("run", [pytest.param("x86_64", marks=kunit.group("x86_64", BASE))])
 def test_all_of_them(run):
-    """The guest ran what the source has, no more and no less, and reported no error."""
+    """The guest ran exactly the tests that the source has, and reported no error."""
     kunit.check_all(run, BASE)
 
 
 def test_w1(lab):
-    """gcc says nothing. The sparse of Debian 12 is too old for this Linux."""
+    """gcc has no complaints. The sparse of Debian 12 is too old for this Linux."""
     style.compile_all(lab, *style.X86_64, checkers=["gcc"])
 
 
-# What stock crash 9.0.2 needs for any dump of this Linux, and what it says as it starts then.
+# The options that stock crash 9.0.2 needs for any dump of this Linux, and what it says with them
+# when it starts.
 OPTIONS = ("--no_modules",)
 SLUB = "WARNING: SLUB: cannot determine how compound pages are linked"
 GREETING = (SLUB, "WARNING: no kernel module access")
 
 
 def test_crash(lab):
-    """Stock crash 9.0.2 starts only without modules: see the next test. All else is as it is with
-    the other Linux."""
+    """Stock crash 9.0.2 starts only without modules: see the next test. All else works as with the
+    other Linux."""
     check_crash(lab, "x86_64-ramoops", *OPTIONS, greeting=GREETING)
 
 
 def test_crash_with_modules(lab):
-    """Stock crash 9.0.2 wants the symbols for the GPL only in a table of their own, which modules
-    no longer have, and ends: also with a dump of all memory, by QEMU. If this fails because it no
-    longer does, the other test needs no option."""
+    """Stock crash 9.0.2 expects GPL-only symbols in a table of their own, which modules no longer
+    have, and exits. It does so with a dump of all memory by QEMU, too. If this test fails because
+    crash works now, the other test no longer needs the option."""
     with lab.guest(append="qemu_fw_cfg.ioport=12@0x510:0:1:4",
                    devices=["-device", "vmcoreinfo"]) as guest:
         guest.run("insmod kmemdump_test.ko")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Saving the dumps that wait, once after a crash: kmemdump collect. Most of it with the stored
-record, in a folder that looks like a root; so it needs no kernel."""
+"""kmemdump collect, which saves the dumps that wait after a crash. Most tests give it the stored
+record in a folder that looks like a root folder, so they need no kernel."""
 
 import contextlib
 import os
@@ -19,17 +19,17 @@ from harness.record import FRAME_MAX, elf_core, packed, part, record
 
 PSTORE, VMCORE, FADUMP = "sys/fs/pstore", "proc/vmcore", "sys/kernel/fadump"
 FOLDER = re.compile(r"\d{14}(-\d+)?")
-# Root, but bound to what the modes of files allow.
+# Be root, but without the right to ignore the modes of files.
 BOUND = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
 def _good(lab):
-    """The stored record, and the core of it."""
+    """(The stored record, its core)."""
     return STORED_RECORD.read_bytes(), lab.elf(STORED_RECORD).read_bytes()
 
 
 def _root(lab, records=(), vmcore=None):
-    """A root folder as a boot after a crash has it."""
+    """Make a root folder as a boot after a crash has it."""
     root = lab.dumps / "root"
     shutil.rmtree(root, ignore_errors=True)
     for folder in (PSTORE, "proc", "run", FADUMP):
@@ -53,8 +53,8 @@ def _collect(lab, root, status, *args, by=(), reader=None):
 
 
 def _saved(root):
-    """What is in each of the folders, in the order in which they were made: by their second, and
-    by their number in that."""
+    """The content of each folder, in the order in which they were made: by the second in their
+    names, and by the number that follows it."""
     folders = list((root / "var/crash").iterdir())
     expect(folders and all(FOLDER.fullmatch(path.name) for path in folders),
            "folders named by the time", str(folders))
@@ -76,7 +76,7 @@ def _released(root):
 
 
 def test_nothing(lab):
-    """With no dump there, it says so and does nothing; wrong arguments get the usage."""
+    """Without a dump, it says so and does nothing. Wrong arguments get the usage."""
     root = _root(lab)
     expect(_collect(lab, root, 0) == "nothing to collect\n", "a word")
     expect(not (root / "var").exists() and _waiting(root) == ["dmesg-ramoops-0"], "nothing done")
@@ -87,7 +87,7 @@ def test_nothing(lab):
 
 
 def test_all_kinds(lab):
-    """Good, torn, and foreign records and a vmcore: all saved, all released, none lost."""
+    """Good, torn, and foreign records and a vmcore are all saved and released, and none is lost."""
     good, core = _good(lab)
     torn, foreign = good[:-200], b"no record at all\n" * 100
     root = _root(lab, [good, torn, foreign, good], core)
@@ -108,10 +108,10 @@ def test_all_kinds(lab):
 
 
 def test_interrupted(lab):
-    """Whoever stops it finds nothing half done, and the dump where it was."""
+    """If collect is stopped, it leaves nothing half done, and the dump stays where it was."""
     root = _root(lab, vmcore=b"x")
     with (root / VMCORE).open("r+b") as file:
-        # We look every 10 ms; to copy 4 TiB in between takes a disk of 400 TiB/s.
+        # The test looks every 10 ms. To copy 4 TiB in between takes a disk of 400 TiB/s.
         file.truncate(4 << 40)
     with subprocess.Popen([lab.reader_path, "collect", "--root", root], stderr=subprocess.PIPE,
                           text=True) as proc:
@@ -138,7 +138,7 @@ def _large_record():
 
 
 def _wait(ready, what):
-    """Wait until @ready() is true; what it returned."""
+    """Wait until @ready() returns something true, and return that."""
     deadline = time.monotonic() + 60
     while not (found := ready()):
         expect(time.monotonic() < deadline, what)
@@ -147,7 +147,7 @@ def _wait(ready, what):
 
 
 def _is_gone(pid):
-    """Whether a process has ended, also if nobody has asked how."""
+    """Whether a process has ended, even if its parent has not waited for it yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -156,9 +156,9 @@ def _is_gone(pid):
 
 @contextlib.contextmanager
 def _held(lab, root, writing=False):
-    """A run of collect that is held while it makes a core, or writes that: the process, and its
-    child that does it. To have it missed, the machine would have to stand still while 2 GiB are
-    unpacked."""
+    """Run collect, and stop its child while that makes a core or, with @writing, while it writes
+    the core: (collect, PID of the child). The child can be missed only if this process stands still
+    until 2 GiB are unpacked."""
     with subprocess.Popen([lab.reader_path, "collect", "--root", root], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True) as proc:
         children = Path(f"/proc/{proc.pid}/task/{proc.pid}/children")
@@ -175,7 +175,8 @@ def _held(lab, root, writing=False):
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_stopped_while_it_reads(lab, how):
-    """Whoever stops it does not wait for what it reads; nothing is left half done."""
+    """A signal ends collect at once, even while it reads a large record. Nothing is left half
+    done."""
     host.install(["zstd"])
     root = _root(lab, [_large_record(), _good(lab)[0]])
     with _held(lab, root) as (proc, _):
@@ -188,8 +189,8 @@ def test_stopped_while_it_reads(lab, how):
 
 
 def test_killed(lab):
-    """What is left of a run that could not clean up is removed by the next one, which saves the
-    dump; what others have put there stays."""
+    """The next run removes what a killed one could not clean up, and saves the dump. Files of
+    others stay."""
     host.install(["zstd"])
     root = _root(lab, [_large_record()])
     others = [root / "var/crash" / name
@@ -200,7 +201,7 @@ def test_killed(lab):
     with _held(lab, root, writing=True) as (proc, child):
         proc.kill()
         proc.wait()
-        # The file that it writes is removed by the next run.
+        # The next run removes the file that the child writes, so wait until it writes no more.
         _wait(lambda: _is_gone(child), "the child to end, too")
     expect(len(list(root.glob("var/crash/*/.kmemdump-partial"))) == 2, "a file left behind")
     (root / "var/crash/20260101000000/.kmemdump-partial").write_text("of an earlier run\n")
@@ -212,8 +213,8 @@ def test_killed(lab):
 
 
 def test_waited_for_one_that_fails(lab):
-    """One that has waited saves all that the other has not: also the vmcore of a kernel of kdump,
-    of which only that other could have told that it is saved."""
+    """A collect that has waited saves all that the other one has not. That includes the vmcore of a
+    kdump kernel: only the other one could have told that it was saved, but it was killed."""
     host.install(["zstd"])
     root = _root(lab, [_large_record()], _good(lab)[1])
     shutil.rmtree(root / FADUMP)
@@ -223,14 +224,14 @@ def test_waited_for_one_that_fails(lab):
             word = second.stderr.readline()
             expect("waiting for another collect to end" in word, "it to wait", word)
             first.kill()
-            # It may have been held before it asked to be ended with its parent.
+            # The child may have been stopped before it asked to be killed with its parent.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGCONT)
             out, err = second.communicate(timeout=300)
     expect(second.returncode == 0 and out.count("saved in") == 2, "both saved", out + err)
     expect((root / "run/kmemdump.lock").stat().st_mode & 0o777 == 0o600,
            "a lock that no user can take")
-    # That it was saved by an earlier one does not count for one that did not wait.
+    # A collect that did not wait does not ask whether an earlier one has saved the vmcore.
     expect("saved in" in _collect(lab, root, 0), "it to be saved again")
 
 
@@ -239,7 +240,7 @@ def test_two_at_once(lab):
     and none is released that another still reads."""
     host.install(["zstd"])
     root = _root(lab, [_large_record()], _good(lab)[1])
-    # As in a kernel of kdump: that its dump is saved can't be seen.
+    # As in a kdump kernel, where nothing in sysfs shows that the dump was saved.
     shutil.rmtree(root / FADUMP)
     with _held(lab, root) as (first, child):
         with subprocess.Popen([lab.reader_path, "collect", "--root", root, "--dir", "/else"],
@@ -256,7 +257,8 @@ def test_two_at_once(lab):
 
 
 def test_unreadable_dump(lab):
-    """The kernel could make no file of a dump that firmware has, and saves no other one."""
+    """If the kernel could not make a file of firmware's dump, collect says what to do. FADump saves
+    no other dump until then."""
     root = _root(lab, vmcore=b"x")
     (root / VMCORE).unlink()
     (root / FADUMP / "registered").write_text("0\n")
@@ -267,7 +269,7 @@ def test_unreadable_dump(lab):
 
 
 def test_dir(lab):
-    """Into a folder that is to be made, of a kernel that has nothing to release."""
+    """Dumps go into a folder that does not exist yet. The kernel has nothing to release."""
     _, core = _good(lab)
     root = _root(lab, vmcore=core)
     shutil.rmtree(root / FADUMP)
@@ -278,7 +280,7 @@ def test_dir(lab):
 
 @contextlib.contextmanager
 def _disk_of(root, kib):
-    """Have no more room than that where dumps go."""
+    """Mount a file system of @kib KiB where dumps go."""
     target = root / "var/crash"
     target.mkdir(parents=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "none", target], check=True)
@@ -289,8 +291,8 @@ def _disk_of(root, kib):
 
 
 def test_no_room_for_a_core(lab):
-    """A record of which the core does not fit is saved as it was: there is room for the next one,
-    and a core can be made of it elsewhere."""
+    """If the core of a record does not fit, the record itself is saved. That leaves room for the
+    next one, and a core can be made from it elsewhere."""
     good, core = _good(lab)
     root = _root(lab, [good])
     kib = len(good) // 1024 + 16
@@ -304,7 +306,8 @@ def test_no_room_for_a_core(lab):
 
 
 def test_disk_full(lab):
-    """What does not fit leaves nothing behind and stays where it was; with room, it is saved."""
+    """A dump that does not fit stays where it was, and no part of it is left on the disk. Once
+    there is room, it is saved."""
     good, core = _good(lab)
     root = _root(lab, [good, good[:-64]], core)
     kib = len(good) // 1024 // 2
@@ -312,7 +315,7 @@ def test_disk_full(lab):
         out = _collect(lab, root, 2)
         left = list(target.rglob("*"))
     expect(kib > 8 and len(core) >> 10 > kib, "what does not fit", f"{kib} KiB")
-    # Of a record neither the core nor itself.
+    # Neither the core of a record nor the record itself fits.
     expect(out.count("No space left on device") == 5 and out.count("NOT saved") == 3,
            "a clear word on each", out)
     expect(not left, "nothing of them there", str(left))
@@ -322,7 +325,7 @@ def test_disk_full(lab):
 
 
 def test_unreadable(lab):
-    """What can't be read stays, and does not keep the others."""
+    """A dump that can't be read stays where it is, and the others are saved."""
     good, core = _good(lab)
     root = _root(lab, [good] * 3, core)
     (root / PSTORE / "kmemdump-ramoops-0").chmod(0)
@@ -338,7 +341,8 @@ def test_unreadable(lab):
 
 
 def test_read_error(lab):
-    """The dump can't be read, from its first byte on: nothing is left of it, and it stays."""
+    """If a dump can't be read from its first byte on, no part of a copy is left, and the dump
+    stays."""
     root = _root(lab, vmcore=b"x")
     (root / VMCORE).unlink()
     # The first page of a process is not mapped.
@@ -349,7 +353,7 @@ def test_read_error(lab):
 
 
 def test_not_released(lab):
-    """Saved, but the source can't be removed: that is told, and it is not lost."""
+    """If a dump is saved but can't be removed, collect says so, and the copy stays."""
     good, core = _good(lab)
     root = _root(lab, [good], core)
     (root / PSTORE).chmod(0o555)
@@ -364,7 +368,7 @@ def test_not_released(lab):
 
 
 def test_no_target(lab):
-    """Where the folder can't be made, the record stays."""
+    """If the folder can't be made, the record stays."""
     root = _root(lab, [_good(lab)[0]])
     (root / "var").write_text("in the way")
     out = _collect(lab, root, 2)
@@ -379,8 +383,8 @@ def _check(lab, dump):
 
 
 def test_ramoops(lab):
-    """In a guest: a crash, collect, and the record is saved and gone. Then all of it again, for the
-    next crash has to find its place free."""
+    """In a guest: after a crash, collect saves the record and removes it. Then all of this again,
+    because the next crash needs the place of the record."""
     with lab.guest(files={"/bin/kmemdump": lab.guest_reader}) as guest:
         for _ in range(2):
             guest.run("insmod kmemdump_test.ko")
@@ -405,8 +409,8 @@ NO_JOURNAL = "int sd_journal_sendv(const void *iov, int n) { return iov && n < 0
 
 
 def test_systemd_pstore(lab):
-    """systemd-pstore moves a record out of pstore, and it is read as a whole one where that put
-    it."""
+    """systemd-pstore moves a record out of pstore, and the reader finds it whole in the new
+    place."""
     host.install(["systemd"])
     shim = lab.dumps / "journal.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", shim, "-xc", "-"], input=NO_JOURNAL.encode(),

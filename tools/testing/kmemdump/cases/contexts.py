@@ -18,7 +18,8 @@ def _crash(lab, mode, message, **kwargs):
 
 
 def _whole(lab, dump, freed=True):
-    """All there; the two regions that the module freed are marked, and only they."""
+    """Check that the dump is whole, and that exactly the two regions that the module freed are
+    marked as gone."""
     out = lab.reader("check", dump, status=1)
     expect("complete record" in out, "a complete record", out)
     expect("region freed_vmalloc: gone" in out and "region freed_pages: gone" in out,
@@ -56,7 +57,7 @@ def test_another_cpu_detaches_a_backend(lab):
 
 
 def test_backend_goes_in_the_panic(lab):
-    """What other callbacks of a panic do to backends costs no dump."""
+    """No dump is lost, whatever other panic callbacks do to backends."""
     dump, console = _crash(lab, "self_detach", "a backend goes in the panic")
     expect("test-bad: dump failed after 0 of" in console, "the failure of that backend", console)
     expect("test-hang: " in console and " regions left to it, 0 not carried" in console,
@@ -64,9 +65,11 @@ def test_backend_goes_in_the_panic(lab):
     _whole(lab, dump)
 
 
-# Of each machine: how one CPU is busy, so that it is in one function when it stops, and where
-# ElfCore has the address of the next instruction of each. What stops CPUs of arm64 can be held
-# off; what others have can't, so with interrupts on it might find them in one.
+# For each machine: a mode that keeps a CPU in one function until it is stopped, the name of that
+# function, the property of ElfCore with the registers of all CPUs, and the register that has the
+# address of the next instruction. On arm64, a CPU that has its interrupts off is not stopped, so
+# the mode leaves them on. The others stop such a CPU, too. With interrupts on, it might be stopped
+# in an interrupt handler.
 BUSY = {"x86_64-ramoops": ("deaf", "hold_irqsoff", "x86_64_cpus", 16),
         "arm64-ramoops": ("registers", "hold_registers", "arm64_cpus", 32),
         "ppc64le-ramoops": ("deaf", "hold_irqsoff", "ppc64_cpus", 32)}
@@ -83,8 +86,8 @@ def _states(there, record):
 @pytest.mark.parametrize("board", BUSY)
 def test_post_notifiers(lab, board):
     """With crash_kexec_post_notifiers the CPUs stop in another way: on x86_64 they stay online, and
-    leave their registers in notes of the kernel. Those are in the dump, and nobody waits for CPUs
-    that do not go."""
+    leave their registers in notes of the kernel. The dump has those notes, and nobody waits for
+    CPUs to go offline."""
     there = lab.other(board)
     mode, function, cpus, pc = BUSY[board]
     with there.guest(append="crash_kexec_post_notifiers", cpus=4) as guest:
@@ -111,8 +114,9 @@ print([int(per_cpu_ptr(prog["crash_notes"], cpu)[0][2]) for cpu in for_each_poss
 
 
 def test_cpu_that_does_not_stop(lab):
-    """One of arm64 that has its interrupts off: it costs a second and its registers, no more. There
-    is a note of it, too: without one, crash gives the next CPU the registers of this one."""
+    """A CPU of arm64 that has its interrupts off does not stop. That costs a second and its
+    registers, but no more. It has a note, too: without one, crash gives the next CPU the registers
+    of this one."""
     there = lab.other("arm64-ramoops")
     with there.guest(append="kmemdump.coreset=standard", cpus=3) as guest:
         record, console = there.crash(guest, "deaf", "insmod kmemdump_crash.ko mode=deaf")
@@ -147,7 +151,7 @@ def test_oops_inside_a_writer(lab):
 
 
 def test_kernel_without_backend(lab):
-    """Registering works; the administrator is told that nobody carries it."""
+    """Without a backend, registering works, and debugfs says that nobody carries the region."""
     with lab.guest(area="0") as guest:
         guest.run("insmod kmemdump_test.ko")
         regions = guest.run("cat /sys/kernel/debug/kmemdump/regions")

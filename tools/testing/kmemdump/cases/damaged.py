@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Crashes with damaged lists, trees, stack pointers and page tables: what a walk can't
-find is missing, and nothing else."""
+"""Crashes with damaged lists, trees, stack pointers and page tables: only what the walks can't find
+any more is missing."""
 
 import json
 import re
@@ -36,8 +36,8 @@ def _check(lab, damage):
     return record
 
 
-# The second half of the first 64 pids is damaged, and the list of all slab caches, without which
-# crash does not start unless their pages are carried for another reason.
+# The second half of the first 64 PIDs is damaged, and so is the list of all slab caches. Without
+# that list, crash does not start unless the pages of the caches are carried for another reason.
 TASKS = """
 tasks = [find_task(prog, pid) for pid in range(1, 32)]
 print("tasks:", [task.comm.string_().decode() for task in tasks if task])
@@ -47,7 +47,7 @@ print("current:", [cpu_curr(prog, cpu).comm.string_().decode()
 
 
 def _check_tasks(lab, record):
-    """The tasks before the damage are there, and the one that crashed."""
+    """drgn finds the tasks before the damage, and the one that crashed."""
     out = host.drgn(lab.kernel.vmlinux, lab.elf(record), TASKS)
     expect(re.search(r"^tasks: .*'init'.*'ksoftirqd/0'", out, re.M) and
            re.search(r"^current: .*'insmod'", out, re.M), "tasks", out)

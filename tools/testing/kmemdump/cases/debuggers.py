@@ -14,7 +14,7 @@ from harness.elfcore import NO_PID, ElfCore
 from harness.firmware import Held
 from harness.lab import expect
 
-# With KASLR, and what switches it off.
+# The machines with KASLR, which nokaslr switches off.
 BOARDS = ("x86_64-ramoops", "arm64-ramoops")
 LA57 = ("-cpu", "qemu64,+la57")
 PANIC = "Kernel panic - not syncing: sysrq triggered crash"
@@ -56,8 +56,8 @@ def _make_record(there, path, core_set, cpus, append, devices):
 
 
 def _dump(lab, board, core_set="standard", cpus=None, append="", devices=()):
-    """The lab of the board, what a crash there has left, and its ELF core; one crash for all tests
-    of a run."""
+    """(The lab of the board, the record of a crash there, its ELF core). All tests of a run share
+    the crash."""
     name = _name(board, core_set, cpus, append, devices)
     path = host.run_folder() / lab.tree.named(name)
     there = lab.other(board)
@@ -78,7 +78,7 @@ def check_crash(lab, board, *options, greeting=(), **kwargs):
     [region] = [r for r in info["regions"] if r["name"] == "my_critical_data"]
     rd = f"rd -a {region['virtual']}"
     modules = "--no_modules" not in options
-    # One session for all: crash of another architecture takes long to start.
+    # Ask everything in one session: crash of another architecture takes long to start.
     out = answers(there, core, [*(command for command in COMMANDS if modules or command != "mod"),
                                 "foreach 1 task", rd], *options, greeting=greeting)
     for command, text in out.items():
@@ -157,7 +157,8 @@ def test_crash_with_five_levels(lab):
 
 
 def test_crash_on_a_minidump(lab):
-    """Which is of arm64; "make check-long" has one of arm64 with ramoops."""
+    """crash opens a minidump, which is of arm64. "make check-long" has a dump of ramoops on
+    arm64."""
     check_crash(lab, "arm64-minidump")
 
 
@@ -177,17 +178,18 @@ def test_crash_in_a_module(lab):
 
 
 def _expect_frames(text, names, what):
-    """A line of a backtrace for each of @names, in this order."""
+    """A backtrace has a line for each of @names, in this order."""
     found = re.findall(r"^ *#\d+ \[\w+\] (\w+) at ", text, re.M)
     expect([name for name in found if name in names] == list(names), what, text)
 
 
 def test_crash_in_an_nmi(lab):
-    """The backtrace goes from the panic through the NMI to what that has interrupted."""
+    """The backtrace goes from the panic through the NMI to the code that the NMI has
+    interrupted."""
     with lab.guest(append="kmemdump.coreset=standard unknown_nmi_panic", cpus=1) as guest:
         def inject():
             guest.send("insmod kmemdump_crash.ko mode=spin")
-            # Not before: printk can't be interrupted by a panic everywhere.
+            # Wait until it spins, because a panic can't interrupt printk everywhere.
             deadline = time.monotonic() + 120
             while "6b6d64756d705350" not in guest.qmp(
                     "human-monitor-command", **{"command-line": "info registers"}):
@@ -210,9 +212,9 @@ def test_crash_in_an_nmi(lab):
 
 
 def test_many_threads(lab):
-    """Any user can start more threads than an image has room for. What debuggers need to start is
-    there, and all threads are known; stacks are there as far as there is room, and the reader says
-    that others are not."""
+    """Any user can start more threads than an image has room for. The dump has what debuggers need
+    to start, and all threads. It has as many stacks as there is room for, and the reader says that
+    others are missing."""
     with lab.guest(area="0x1000000", append="kmemdump.coreset=standard", memory_mib=1024) as guest:
         guest.run("echo 20000 > /proc/sys/kernel/threads-max; "
                   "insmod kmemdump_crowd.ko threads=10000 regions=0", timeout=300)
@@ -235,7 +237,8 @@ print(json.dumps([frame.name for frame in prog.crashed_thread().stack_trace()]))
 
 
 def test_stack_overflow(lab):
-    """The backtrace goes from the stack that is for such faults to the one that was too small."""
+    """The backtrace goes from the stack on which the fault is handled to the one that has
+    overflowed."""
     with lab.guest(append="kmemdump.coreset=standard oops=panic") as guest:
         record, console = lab.crash(guest, "overflow", "insmod kmemdump_crash.ko mode=overflow")
     expect("stack guard page" in console, "a stack overflow", console)
@@ -262,11 +265,11 @@ def _vmcoreinfo(core, key):
 
 
 def test_what_vmcoreinfo_says(lab):
-    """That the dumps are of kernels that run as the tests mean them to."""
+    """The dumps are of kernels with KASLR and page tables as the tests want them."""
     offsets = {append: [_vmcoreinfo(_dump(lab, board, append=append)[2], "KERNELOFFSET")
                         for board in BOARDS] for append in ("", "nokaslr")}
-    # One may be 0 by chance: on x86_64 in 1 of about 490 boots (1 GiB in steps of 2 MiB). On arm64
-    # there are more than 2^16 places, so that both are in less than 1 of 30 million.
+    # An offset may be 0 by chance: on x86_64 in 1 of about 490 boots (1 GiB in steps of 2 MiB). On
+    # arm64 there are more than 2^16 places, so both are 0 in less than 1 of 30 million boots.
     expect(any(offsets[""]) and not any(offsets["nokaslr"]), "KASLR as asked for", str(offsets))
     for levels, devices in ((4, ()), (5, LA57)):
         number = _vmcoreinfo(_dump(lab, "x86_64-ramoops", devices=devices)[2],
@@ -294,8 +297,8 @@ def test_gdb_on_x86_64(lab):
 
 
 def test_gdb_of_debian_12(lab):
-    """gdb before 16 takes the notes of one PID for one thread, but all idle tasks have 0: it shows
-    a thread for each CPU all the same, with the registers of that."""
+    """gdb before 16 takes all notes with the same PID for one thread, but all idle tasks have PID
+    0. It shows a thread for each CPU all the same, with the registers of that CPU."""
     there, record, core = _dump(lab, "x86_64-ramoops", cpus=4)
     told = _json(there, record)["cpus"]
     expect([cpu["pid"] for cpu in told].count(0) > 1, "idle CPUs", str(told))
@@ -324,7 +327,8 @@ def test_gdb_on_ppc64le(lab):
 
 
 def test_gdb_on_ppc64le_with_the_hash_mmu(lab):
-    """Stock crash does that in "make check-long"."""
+    """gdb opens a dump of a kernel with the hash MMU. "make check-long" does this with stock
+    crash."""
     check_gdb(lab, "ppc64le-ramoops", append="disable_radix")
 
 
@@ -386,8 +390,8 @@ def test_drgn_with_five_levels(lab):
 
 
 def test_right_after_boot(lab):
-    """There is room for what is found at the crash though no module and no driver has registered
-    anything since ramoops has attached, before all others."""
+    """There is room for what is found at the crash, even if no module and no driver has registered
+    anything since ramoops has attached. It attaches before all others."""
     with lab.guest(append="kmemdump.coreset=standard") as guest:
         record, _ = lab.crash(guest, "after-boot")
     info = json.loads(lab.reader("check", "--json", record))
@@ -395,7 +399,7 @@ def test_right_after_boot(lab):
 
 
 def test_budget(lab):
-    """A core set that is larger than the area: what matters most is there."""
+    """If the core set is larger than the area, what matters most is there."""
     with lab.guest(area="0x60000", append="kmemdump.coreset=standard") as guest:
         guest.run("insmod kmemdump_test.ko")
         record, _ = lab.crash(guest, "budget")
@@ -430,7 +434,7 @@ def test_crowd(lab):
 
 
 def test_crowd_in_a_small_area(lab):
-    """The order holds: what matters most is there."""
+    """With many regions and a small area, what matters most is there."""
     with lab.guest(area="0x90000", append="kmemdump.coreset=standard") as guest:
         guest.run("insmod kmemdump_crowd.ko", timeout=300)
         record, _ = lab.crash(guest, "small-crowd", timeout=300)
@@ -444,7 +448,8 @@ def test_crowd_in_a_small_area(lab):
 
 
 def test_truncation_sweep(lab):
-    """A record that ends anywhere: what check says is exact, and crash opens what suffices."""
+    """Wherever a record ends, check says exactly what is left, and crash opens it if that is
+    enough."""
     there, record, core = _dump(lab, "x86_64-ramoops")
     data, whole = record.read_bytes(), core.read_bytes()
     full = _json(there, record)
@@ -486,7 +491,7 @@ def test_truncation_sweep(lab):
 
 
 def test_assemble(lab):
-    """A record in pieces, cut anywhere and given in any order."""
+    """A record is assembled from pieces that are cut anywhere and given in any order."""
     _, record, core = _dump(lab, "x86_64-ramoops")
     folder = lab.dumps / "parts"
     data = record.read_bytes()

@@ -61,13 +61,13 @@ def _run(*cmd, **kwargs):
 
 
 def _doc_validate(bindings, path):
-    """What dt-doc-validate says of a binding."""
+    """What dt-doc-validate says about a binding."""
     status, out = _run("dt-doc-validate", "-u", bindings, path)
     return out or (f"exit code {status}" if status else "")
 
 
 def _schema(lab, binding):
-    """The schema that examples of @binding keep to."""
+    """Make the schema that examples of @binding have to follow."""
     bindings, schema = binding.parents[1], lab.dumps / "schema.json"
     while bindings.name != "bindings":
         bindings = bindings.parent
@@ -78,7 +78,8 @@ def _schema(lab, binding):
 
 
 def test_bindings(lab):
-    """Each binding is a good schema, and its example keeps to it; bad ones are found."""
+    """Each binding is a good schema, and its example follows it. Bad bindings and examples are
+    found."""
     host.install(["dt-schema", "device-tree-compiler"])
     bindings = lab.tree.linux / "Documentation/devicetree/bindings"
     ours = sorted((REPO / "Documentation/devicetree").glob("**/*.yaml"))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Dumps through the firmware of IBM Power, as QEMU's pseries machine has it.
 
-The board runs all CPUs in one thread of QEMU: in several, QEMU 11.1 may lock up when one of
-them resets another one while a third flushes TLBs, as in a storm.
+The board runs all CPUs in one thread of QEMU. With several threads, QEMU 11.1 may lock up when one
+CPU resets another one while a third one flushes TLBs, as in a storm.
 
-A dump is read after another boot, so each crash costs one. Tests that need no machine and no
+A dump is read after another boot, so each crash costs a boot. Tests that need no machine and no
 command line of their own therefore share a guest: see Shared."""
 
 import contextlib
@@ -31,15 +31,15 @@ PANIC = "Kernel panic - not syncing: sysrq triggered crash"
 FILES = "/sys/kernel/fadump"
 PAGE = 1 << 16
 MIB = 1 << 20
-# Of the registers in a note: the stack pointer, and the address of the next instruction.
+# The numbers of registers in a note: the stack pointer, and the address of the next instruction.
 SP, NIP = 1, 32
 STACK = 1 << 15
-# What is physical in an address of the kernel.
+# The bits of a kernel address that make up the physical address.
 PHYSICAL = (1 << 60) - 1
 # Tests that share a guest run in the same lane, in the order of this file.
 SAME_GUEST = pytest.mark.xdist_group("fadump-guest")
-# A reservation with room for a copy of all that the reboot overwrites. The 14 MiB that are
-# reserved by default have it or not, which depends on the pages that the tasks happened to get.
+# A reservation with room for a copy of all that the reboot overwrites. The default of 14 MiB may or
+# may not be enough, which depends on the pages that the tasks happened to get.
 ROOM_FOR_ALL = "kmemdump.fadump=on,32M"
 
 
@@ -48,9 +48,9 @@ def _guest(lab, append="", **kwargs):
 
 
 class Shared:
-    """A guest that one test after the other uses."""
+    """A guest that tests use one after the other."""
 
-    # Prints "1" if a dump is registered, none waits, and no module is loaded.
+    # This prints "1" if a dump is registered, none waits, and no module is loaded.
     PROBE = "cat /sys/kernel/fadump_registered /proc/modules; ls /proc/vmcore 2>/dev/null"
 
     def __init__(self):
@@ -58,11 +58,11 @@ class Shared:
 
     @contextlib.contextmanager
     def guest(self, lab):
-        """A guest with a dump registered, none that waits, and no modules. It is the one that the
-        test before has used if that one has passed, and has left it so."""
+        """A guest with a registered dump, no dump that waits, and no modules. It is the guest of
+        the test before if that test has passed and has left the guest in this state."""
         with contextlib.ExitStack() as stack:
             if self._guest:
-                # Its console is one of this test, too.
+                # Its console belongs to this test, too.
                 os.link(self._guest.log, current.console())
             guest = self._guest or _guest(lab, ROOM_FOR_ALL,
                                           files={"/bin/kmemdump": lab.guest_reader})
@@ -94,19 +94,20 @@ def _wait(condition, what, seconds=120):
 
 
 def _booted(guest, start):
-    """Wait until the guest has booted; the console's text from @start on, which is before that."""
+    """Wait until the guest has booted. Returns the console's text from @start on, which is before
+    the boot."""
     booted = guest.wait(BOOTED, 300, start)
     guest.wait_prompt(booted.end(), 300)
     return guest.text[start:]
 
 
 def _register(guest):
-    """Have firmware know of all that is registered now; it would within a second anyway."""
+    """Tell firmware now what is registered. The kernel would do so within a second anyway."""
     guest.run("echo 1 > /sys/kernel/fadump_registered")
 
 
 def _waits(console):
-    """What the new boot says of the dump."""
+    """Expect a dump that waits. Returns what the new boot says from there on."""
     expect("a dump waits" in console, "a dump", console[-12000:])
     boot = console[console.index("a dump waits"):]
     expect("in /proc/vmcore" in boot, "the dump in /proc/vmcore", boot[:3000])
@@ -127,7 +128,7 @@ def _release(guest):
 
 
 def save_and_release(lab, guest, name):
-    """Save the dump, and leave the guest as Shared is to have it."""
+    """Save the dump, and leave the guest in the state that Shared needs."""
     dump = _save(lab, guest, name)
     _release(guest)
     _register(guest)
@@ -135,13 +136,13 @@ def save_and_release(lab, guest, name):
 
 
 def _set_append(guest, append):
-    """The command line of the next boot."""
+    """Set the command line of the next boot."""
     guest.qmp("qom-set", path="/machine", property="append", value=append)
 
 
 def _restart(guest, command, append=None):
-    """Have @command restart the guest, maybe with another command line; the console's text of
-    all that."""
+    """Have @command restart the guest, maybe with another command line. Returns the console's text
+    of that."""
     if append is not None:
         _set_append(guest, append)
     start = len(guest.text)
@@ -150,7 +151,8 @@ def _restart(guest, command, append=None):
 
 
 def _reservation(guest):
-    """(Where it is, its size), as the last boot says that had to find a place for it."""
+    """(Address, size) of the reservation, from the log of the last boot that had to find a place
+    for it."""
     found = re.findall(r"reserved (\d+) MiB at (0x[0-9a-f]+)", guest.text)
     expect(found, "the reservation in the log", guest.text[:3000])
     return int(found[-1][1], 16), int(found[-1][0]) * MIB
@@ -192,8 +194,9 @@ def _check_drgn(kernel, dump, cpus):
 
 @SAME_GUEST
 def test_story(lab, shared):
-    """Registered, crashed, saved by "kmemdump collect", found, opened by stock crash, released.
-    In between, the files in sysfs say and refuse what they have to."""
+    """A dump is registered, a crash makes it, "kmemdump collect" saves and releases it, and our
+    reader and stock crash open it. In between, the files in sysfs show the right state, and refuse
+    what they have to."""
     with shared.guest(lab) as guest:
         total = _free_kib(guest)
         expect(guest.run("cat /sys/kernel/fadump_enabled") == "1\n", "it is enabled")
@@ -226,7 +229,7 @@ def test_story(lab, shared):
     expect(PANIC in lab.reader("log", dump), "the log")
     check = lab.reader("check", dump)
     expect("22 of 22 whole" in check, "all regions", check)
-    # It runs for minutes in qemu-user, so this is its only run here; the other tests have drgn.
+    # crash runs for minutes in qemu-user, so this is its only run here. The other tests use drgn.
     out = host.crash(lab.kernel.vmlinux, dump, ("sys", "bt -a", "ps"), debian="ppc64el")
     expect(f'PANIC: "{PANIC}"' in out and "sysrq_handle_crash" in out and
            re.search(r"init$", out, re.M) and "read error" not in out,
@@ -234,16 +237,17 @@ def test_story(lab, shared):
 
 
 def _low_top(guest):
-    """Where what the reboot overwrites ends, as the last boot says that made a reservation."""
+    """The end of the memory that a reboot overwrites, from the log of the last boot that made a
+    reservation."""
     return int(re.findall(r"overwrites what is below (\d+) MiB", guest.text)[-1]) * MIB
 
 
 def _places(guest):
-    """What the module registered where: name -> hash; and the lowest and the highest page."""
+    """Have the module register its regions: (name -> hash, the lowest page, the highest page)."""
     start, end = (int(line.split()[0], 16) & PHYSICAL for line in sorted(
         guest.run("grep -wE '__init_(begin|end)' /proc/kallsyms").splitlines()))
-    # The lowest free page may once have been init memory, which nobody may register. Each try
-    # keeps the page that it was refused, so there are no more tries than pages.
+    # The lowest free page may once have been init memory, which nobody may register. Each try keeps
+    # the page that was refused, so there are no more tries than such pages.
     for _ in range((end - start) // PAGE + 1):
         out = guest.run("insmod kmemdump_places.ko; echo status $?; dmesg | grep kmemdump_places")
         low, high = (int(address, 16) for address in
@@ -272,7 +276,8 @@ def _check_places(lab, dump, places, number=6):
 
 
 def _crash_with_places(lab, name, append="", **kwargs):
-    """(Dump with all places as they were, the console's text of the boot that offered it.)"""
+    """Crash with regions in all places: (the dump with all of them, the console's text of the boot
+    that offered it)."""
     with _guest(lab, f"{ROOM_FOR_ALL} {append}", **kwargs) as guest:
         places, _, _ = _places(guest)
         _register(guest)
@@ -284,7 +289,7 @@ def _crash_with_places(lab, name, append="", **kwargs):
 
 
 def _dump_of_places(lab, shared):
-    """The dump that test_places and test_makedumpfile look at, and what it is of."""
+    """The dump that test_places and test_makedumpfile look at, and facts about its crash."""
     folder = host.run_folder() / "files" / "fadump-dump-of-places"
 
     def make():
@@ -306,9 +311,9 @@ def _dump_of_places(lab, shared):
 
 @SAME_GUEST
 def test_places(lab, shared):
-    """All kinds of memory, byte for byte, which was registered after firmware had been told of a
-    dump; drgn opens it. A region that firmware was told of and that was then unregistered is not
-    there."""
+    """Memory of all kinds is in the dump byte for byte, even if it was registered after firmware
+    was first told of a dump. drgn opens the dump. A region that firmware was told of, but that was
+    then unregistered, is not in the dump."""
     dump, facts = _dump_of_places(lab, shared)
     expect("are not there" not in facts["boot"], "all of it", facts["boot"])
     _check_places(lab, dump, facts["places"])
@@ -320,9 +325,9 @@ def test_places(lab, shared):
 
 @SAME_GUEST
 def test_makedumpfile(lab, shared):
-    """It prints the log of the dump, makes an ELF file of it with all places, and one with
+    """makedumpfile prints the log of the dump, makes an ELF file with all places, and a file with
     compressed pages that is less than half as large and that drgn opens. With -d 0 it leaves out
-    nothing: there is nothing that it could."""
+    nothing, because there is nothing that it could leave out."""
     dump, facts = _dump_of_places(lab, shared)
     out = host.makedumpfile(dump, "--dump-dmesg", debian="ppc64el")
     expect(PANIC in out.read_text(), "the log", out.read_text()[-1000:])
@@ -334,7 +339,7 @@ def test_makedumpfile(lab, shared):
 
 
 def _rtas(guest):
-    """Where the code of firmware is that the kernel calls."""
+    """(Address, size) of the firmware code that the kernel calls."""
     return [int(guest.run(f"hexdump -v -e '1/1 \"%02x\"' /proc/device-tree/rtas/{name}; echo"), 16)
             for name in ("linux,rtas-base", "rtas-size")]
 
@@ -356,14 +361,14 @@ FINAL = 1
 
 
 def _slots(ram, base):
-    """Where the slots are, the one that counts first."""
+    """The addresses of the slots. The one that counts comes first."""
     size, first = struct.unpack_from("<QQ", ram, base + SLOT_SIZE)
     places = [base + first, base + first + size]
     return sorted(places, key=lambda at: -struct.unpack_from("<Q", ram, at + SEQ)[0])
 
 
 def _table(ram, at):
-    """The bytes of the table in that slot; none if its checksum is wrong."""
+    """The bytes of the table in the slot at @at, or none if its checksum is wrong."""
     [nr_loads] = struct.unpack_from("<I", ram, at + NR_LOADS)
     [notes_size] = struct.unpack_from("<Q", ram, at + NOTES_SIZE)
     table = bytearray(ram[at:at + SLOT + nr_loads * LOAD_SIZE + notes_size])
@@ -372,13 +377,13 @@ def _table(ram, at):
     return bytes(table) if host.xxh64(bytes(table)) == checksum else b""
 
 
-# In struct fadump_copies: where the copies start, and how they follow.
+# In struct fadump_copies: the offset of the first entry, and the size of each.
 COPY, COPY_SIZE = 16, 24
 
 
 def _copies(ram, at, address):
-    """The copies that have the byte at @address: where in RAM each is told of, its start, its
-    size."""
+    """The copies that have the byte at @address: [(where in RAM the copy is described, its start,
+    its size)]."""
     [nr] = struct.unpack_from("<I", ram, at)
     found = [(at, *struct.unpack_from("<QQ", ram, at))
              for at in range(at + COPY, at + COPY + nr * COPY_SIZE, COPY_SIZE)]
@@ -386,13 +391,13 @@ def _copies(ram, at, address):
 
 
 def _registered_copies(kernel, ram):
-    """Where in RAM the copies are that are registered with firmware."""
+    """Where in RAM the kernel has the copies that are registered with firmware."""
     return struct.unpack_from("<Q", ram, _static(kernel, "registered_copies"))[0] & PHYSICAL
 
 
 def _settle(lab, guest, name, low=None):
-    """Wait until the kernel has by itself brought the table and the registration up to date, with
-    the region @name, and with the page @low if that is given."""
+    """Wait until the kernel, by itself, has updated the table and the registration, so that they
+    have the region @name and, if given, the page @low."""
     base, _ = _reservation(guest)
     pending = _static(lab.kernel, "refresh_work")
 
@@ -406,14 +411,14 @@ def _settle(lab, guest, name, low=None):
                     (low is None or _copies(ram, copies, low)))
 
     _wait(settled, f"{name} in the table, and nothing left to do")
-    # If the work is just running another time, it takes milliseconds.
+    # If the work is running once more right now, it takes milliseconds.
     guest.run("sleep 1")
 
 
 @SAME_GUEST
 def test_no_panic_code(lab, shared):
-    """No panic: other CPUs hang with interrupts off, and firmware ends the system. The kernel had
-    told firmware of what was registered without being asked to, the registers are those that
+    """A dump without a panic: the other CPUs hang with interrupts off, and firmware ends the
+    system. The kernel had told firmware by itself what was registered, the registers are those that
     firmware saved, and drgn finds the log."""
     with shared.guest(lab) as guest:
         places, low, _ = _places(guest)
@@ -430,8 +435,8 @@ def test_no_panic_code(lab, shared):
     _check_places(lab, dump, places)
     expect(lab.reader("show", dump, "my_critical_data") == story.TEXT + "\n", "the text")
 
-    # One CPU is in firmware, which runs in real mode and with the kernel's stack. The other
-    # one hangs where it was told to.
+    # One CPU is in firmware, which runs in real mode and with the kernel's stack. The other one
+    # hangs where the module told it to.
     cpus = ElfCore(dump.read_bytes()).ppc64_cpus
     shown = str([(hex(regs[NIP]), hex(regs[SP])) for _, regs in cpus])
     expect(len(cpus) == 2, "what firmware saved of both CPUs", shown)
@@ -448,7 +453,8 @@ def test_no_panic_code(lab, shared):
 
 @SAME_GUEST
 def test_crash_while_nothing_is_registered(lab, shared):
-    """Between the two calls of a change: panic code makes the second one, and all is there."""
+    """A crash between the two calls of a change: panic code makes the second call, and all is
+    there."""
     with shared.guest(lab) as guest:
         base, _ = _reservation(guest)
         places, _, _ = _places(guest)
@@ -469,13 +475,14 @@ def test_crash_while_nothing_is_registered(lab, shared):
 
 @SAME_GUEST
 def test_failed_copy(lab, shared):
-    """Firmware can't copy a part: what is in there is missing by name, all else is good."""
+    """If firmware can't copy a range, the regions in it are reported as missing, and all others are
+    good."""
     kernel = lab.kernel
     nowhere = 1 << 40
     with shared.guest(lab) as guest:
         places, low, _ = _places(guest)
         _settle(lab, guest, "percpu", low)
-        # Have firmware told of memory that does not exist, and only firmware.
+        # Let firmware, and only firmware, be told of memory that does not exist.
         with guest.ram() as ram:
             [(at, start, size)] = _copies(ram, _static(kernel, "wanted"), low)
             overwrite(ram, at, struct.pack("<Q", nowhere))
@@ -494,7 +501,7 @@ def test_failed_copy(lab, shared):
     expect("region low: missing" in lab.reader("check", dump, status=1), "its name")
     regions = json.loads(lab.reader("check", "--json", dump, status=1))["regions"]
     lost = {r["name"] for r in regions if r["state"] != "ok"}
-    # Firmware copies a few ranges, so others may be in the same one.
+    # Firmware copies only a few ranges, so other regions may be in the same one.
     near = {r["name"] for r in regions if r["pieces"] > 1 or
             (int(r["physical"], 16) < start + size and int(r["physical"], 16) + r["size"] > start)}
     expect("low" in lost and lost <= near, "only what is in that copy", f"{lost} {near}")
@@ -502,17 +509,17 @@ def test_failed_copy(lab, shared):
     _check_places(lab, dump, kept, len(kept))
 
 
-# More than any change of the registration takes. One that waited for the first CPU, which is held
-# meanwhile, would never end.
+# More instructions than any change of the registration takes. A change that waited for the first
+# CPU, which is held meanwhile, would never end.
 STEPS_MAX = 1_000_000
 
 
 def stop_in_a_change(lab, guest, instructions=None):
-    """Have the second CPU do nothing but change the registration, and stop it in the middle: so
-    many @instructions after it has begun to take back what was registered, or, by default, where
-    the change has ended. Returns the debugger, which holds the machine, the CPU, and how many
-    instructions the CPU has run."""
-    # The first CPU has to do all the rest, so that it needs nothing of the second one.
+    """Have the second CPU do nothing but change the registration, and stop it in the middle: after
+    so many @instructions from where it begins to unregister, or, by default, where the change has
+    ended. Returns the debugger, which holds the machine, the CPU, and how many instructions the CPU
+    has run."""
+    # Keep everything else on the first CPU, so that nothing there waits for the second one.
     guest.run("insmod kmemdump_test.ko && taskset -p 1 $(pidof khvcd) && taskset -p 1 $$")
     # Some interrupts can't be moved.
     guest.run("for irq in /proc/irq/*/smp_affinity; do echo 1 2>/dev/null > $irq; done; true")
@@ -535,7 +542,7 @@ def stop_in_a_change(lab, guest, instructions=None):
 
 
 def crash_in_a_change(lab, guest, instructions):
-    """Crash while the other CPU stands there: see stop_in_a_change()."""
+    """Crash while the other CPU is stopped in a change: see stop_in_a_change()."""
     debugger, cpu, _ = stop_in_a_change(lab, guest, instructions)
     start = len(guest.text)
     guest.send("echo c > /proc/sysrq-trigger")
@@ -546,9 +553,9 @@ def crash_in_a_change(lab, guest, instructions):
 
 @SAME_GUEST
 def test_unsaved_dump_survives(lab, shared):
-    """A crash and a restart of the kernel that has the dump cost nothing of it: it is the same,
-    byte for byte. The crash that it is of came while the registration changed; "make check-long"
-    has it at more places."""
+    """A dump that was not saved yet survives a crash and a restart of the kernel that has it, byte
+    for byte. It is of a crash while the registration changed. "make check-long" crashes at more
+    places of a change."""
     with shared.guest(lab) as guest:
         crash_in_a_change(lab, guest, 1000)
         first = _save(lab, guest, "fadump-first")
@@ -561,13 +568,13 @@ def test_unsaved_dump_survives(lab, shared):
 
 
 def _states(lab, dump, status):
-    """Region -> what the check, which ends with @status, says of it."""
+    """Region -> what check says about it. The exit code of check has to be @status."""
     regions = json.loads(lab.reader("check", "--json", dump, status=status))["regions"]
     return {region["name"]: region["state"] for region in regions}
 
 
 def _reboot_with(guest, change):
-    """Change what the dump left in RAM, and boot again; what the new boot says."""
+    """Change what the dump left in RAM, and boot again. Returns what the new boot says."""
     with guest.ram() as ram:
         change(ram)
     return _restart(guest, "reboot -f")
@@ -580,7 +587,7 @@ def _flip(at):
 
 
 def _truncate(at):
-    """The second half of the table in that slot was never written."""
+    """Make it look as if the second half of the table in the slot at @at was never written."""
     def change(ram):
         table = _table(ram, at)
         expect(table, "a table that is good so far")
@@ -591,8 +598,8 @@ def _truncate(at):
 
 @SAME_GUEST
 def test_damaged_table(lab, shared):
-    """Bits flip in what the next kernel reads, and a part of it is lost: it takes the older table,
-    or says what is damaged. After the release the dump of the next crash is good."""
+    """Bits flip in what the next kernel reads, or a part of it is lost. The kernel takes the older
+    table, or says what is damaged. After the release, the dump of the next crash is good."""
     with shared.guest(lab) as guest:
         base, size = _reservation(guest)
         guest.run("insmod kmemdump_test.ko")
@@ -606,7 +613,7 @@ def test_damaged_table(lab, shared):
         expect(flags == [FINAL, 0], "the table of the panic, and the one before", str(flags))
         expect(len(tables[0]) > 200 and b"my_critical_data" in tables[1], "two good tables")
 
-        # There is the one from before the crash.
+        # The table from before the crash is still there.
         boot = _waits(_reboot_with(guest, _flip(newest + 200)))
         expect("no panic code has run" in boot, "the older table", boot[:1000])
         damaged = _save(lab, guest, "fadump-damaged")
@@ -618,7 +625,7 @@ def test_damaged_table(lab, shared):
         guest.run("insmod kmemdump_test.ko")
         _release(guest)
 
-        # What comes next is none the worse.
+        # The next dump does not suffer from this.
         _restart(guest, "reboot -f")
         guest.run("insmod kmemdump_test.ko")
         _register(guest)
@@ -633,7 +640,7 @@ KERNEL = 4 * MIB
 
 
 def _load(ram, vmlinux):
-    """Put a kernel where QEMU has put one that is not smaller."""
+    """Replace the kernel that QEMU has put into RAM, which must not be smaller."""
     with vmlinux.open("rb") as file:
         load = next(s for s in ELFFile(file).iter_segments() if s["p_type"] == "PT_LOAD")
         data = load.data() + bytes(load["p_memsz"] - load["p_filesz"])
@@ -642,7 +649,7 @@ def _load(ram, vmlinux):
 
 
 def _crash_into(guest, vmlinux, timeout=300):
-    """Crash, and have another kernel boot then; the console's text of all that."""
+    """Crash, and let another kernel boot then. Returns the console's text of that."""
     start = len(guest.text)
     guest.crash_and_hold(timeout=timeout)
     guest.qmp("set-action", reboot="reset")
@@ -664,9 +671,9 @@ def _build_id(vmlinux):
 
 @SAME_GUEST
 def test_another_kernel(lab, shared):
-    """The kernel that boots is another build, where all is elsewhere: it offers the dump of
-    the first one whole; and the other way round. Each says which kernel it is of, and drgn opens
-    it with that one."""
+    """The kernel that boots after the crash is another build, with other addresses. It offers the
+    whole dump of the first kernel, and the first kernel offers one of the other. Each dump says
+    which kernel it is of, and drgn opens it with that kernel."""
     other = lab.other(BOARD, "other").kernel
     with shared.guest(lab) as guest:
         places, _, _ = _places(guest)
@@ -678,7 +685,7 @@ def test_another_kernel(lab, shared):
         expect("are not there" not in boot, "all of it", boot)
         dump = save_and_release(lab, guest, "fadump-another")
 
-        # What crashes now is the other one, and QEMU boots the first again.
+        # Now the other kernel crashes, and QEMU boots the first one again.
         boot = _waits(guest.crash(timeout=300))
         expect("are not there" not in boot, "all of it", boot)
         expect(guest.run("uname -r").strip() == first, "the first kernel")
@@ -694,7 +701,8 @@ def test_another_kernel(lab, shared):
 
 
 def _next_boot(guest, append):
-    """Let the machine that is held boot with another command line; where its text starts."""
+    """Let the machine that is held boot with another command line. Returns where the text of that
+    boot starts."""
     start = len(guest.text)
     _set_append(guest, append)
     guest.qmp("set-action", reboot="reset")
@@ -705,7 +713,7 @@ def _next_boot(guest, append):
 
 
 def _crash_in_boot(guest, append):
-    """The console's text of a boot that gets to no init."""
+    """The console's text of a boot that panics before init."""
     start = _next_boot(guest, append)
     guest.wait("panic - not syncing: VFS: Unable to mount root fs", 300, start)
     guest.wait_held(300)
@@ -714,7 +722,7 @@ def _crash_in_boot(guest, append):
 
 @SAME_GUEST
 def test_crash_in_boot(lab, shared):
-    """A kernel that crashes before it registers keeps nothing, and costs no earlier dump."""
+    """A kernel that crashes before it registers leaves no dump, and loses no earlier one."""
     ours = lab.kernel.board.append
     early = f"{ours} initcall_blacklist=populate_rootfs,fadump_late_init"
 
@@ -738,8 +746,8 @@ def test_crash_in_boot(lab, shared):
         expect("are not there" not in text, "all of it", text)
         dump = save_and_release(lab, guest, "fadump-crash-in-boot")
 
-        # The registration of the kernel before is still there when this one crashes, but
-        # its table is gone: there is no dump, and nothing in the way of the next one.
+        # The registration of the previous kernel is still there when this one crashes, but its
+        # table is gone. So there is no dump, and nothing in the way of the next one.
         guest.send("echo b > /proc/sysrq-trigger")
         guest.wait_held(300)
         _crash_in_boot(guest, f"{early},fadump_early_init")
@@ -753,8 +761,8 @@ def test_crash_in_boot(lab, shared):
 
 @SAME_GUEST
 def test_rate(lab, shared):
-    """However fast regions move, firmware is told once a second, each time in two calls: a
-    registration right after one is taken back."""
+    """However fast regions move, firmware is told only once a second. Each time takes two calls:
+    the old registration is taken back right before the new one is made."""
     tracing = "/sys/kernel/debug/tracing"
     marker = f"{tracing}/trace_marker"
     with shared.guest(lab) as guest:
@@ -786,14 +794,15 @@ def test_rate(lab, shared):
         r"rtas_input: \S*configure-kernel-dump arguments: \{0x(\w+)", trace)]
     changes = len(commands) // 2
     expect(commands == [1, 2] * changes, "each registration followed by its end", trace)
-    # The timer of a second may come a tick of 4 ms early. Of those at the ends one is ours.
+    # The timer of a second may fire a tick of 4 ms early. One of the changes at the ends is made by
+    # the test itself.
     expect(changes <= (end - start) / 0.99 + 2, "one change a second",
            f"{changes} in {end - start} s:\n{trace}")
 
 
 def panic_in_the_storm(lab, guest, delay):
     """Three CPUs register, move and unregister regions while the fourth one panics, after @delay
-    microseconds and at least 100 rounds. The dump, and the highest page that it has."""
+    microseconds and at least 100 rounds. Returns the dump, and the highest page that it has."""
     places, _, high = _places(guest)
     console = guest.crash(f"insmod kmemdump_storm.ko delay_us={delay}", timeout=300)
     expect(re.search(r"in the storm, after \d{3,} rounds, \d+ moves, result 0\b", console),
@@ -812,8 +821,8 @@ def panic_in_the_storm(lab, guest, delay):
 
 
 def test_storm_on_four_cpus_and_4_gib(lab):
-    """Two panics in a storm of registrations: the dump has all regions that were there all the
-    time, memory of all kinds up to the top of RAM, and the registers of all CPUs. "make
+    """After two panics in a storm of registrations, the dumps have all regions that were there all
+    the time, memory of all kinds up to the top of RAM, and the registers of all CPUs. "make
     check-long" has more of these."""
     with _guest(lab, ROOM_FOR_ALL, cpus=4, memory_mib=4096) as guest:
         for delay in (0, 9000):
@@ -822,7 +831,7 @@ def test_storm_on_four_cpus_and_4_gib(lab):
 
 
 def _check_slof(lab, name, memory_mib, cpus):
-    """With QEMU's usual firmware, which works at the end of RAM, or of its first 2 GiB."""
+    """Crash with QEMU's usual firmware, which works at the end of RAM, or of its first 2 GiB."""
     dump, console = _crash_with_places(lab.other("ppc64le-slof"), name, memory_mib=memory_mib,
                                        cpus=cpus)
     expect("SLOF" in console, "SLOF", console[:5000])
@@ -837,24 +846,26 @@ def _check_slof(lab, name, memory_mib, cpus):
 
 
 def test_slof(lab):
-    """SLOF works below 2 GiB of 3: all places are saved byte for byte, and none is there."""
+    """SLOF works below 2 GiB of the 3 GiB: all places are saved byte for byte, and none is where
+    SLOF works."""
     _check_slof(lab, "fadump-slof", 3072, 2)
 
 
 def test_slof_one_cpu_and_1_gib(lab):
-    """SLOF works at the end of RAM: all places are saved byte for byte, and none is there."""
+    """SLOF works at the end of RAM: all places are saved byte for byte, and none is where SLOF
+    works."""
     _check_slof(lab, "fadump-slof-small", 1024, 1)
 
 
 def test_hash_mmu(lab):
-    """All places are saved byte for byte where the kernel uses no radix tree. QEMU takes 90 s to
-    make the kernel's text read-only there, so it is not."""
+    """All places are saved byte for byte where the kernel uses no radix tree. It runs with
+    rodata=off, because QEMU takes 90 s to make the kernel's text read-only there."""
     _crash_with_places(lab, "fadump-hash", append="disable_radix rodata=off")
 
 
 def test_end_while_the_registration_changes(lab):
-    """With no panic code to finish it there is no dump, and the next kernel says so. The
-    reservation has the size that was asked for."""
+    """If the system ends during a change, and no panic code finishes it, there is no dump, and the
+    next kernel says so. The reservation has the size that was asked for."""
     with _guest(lab, append="kmemdump.fadump=on,24M") as guest:
         base, size = _reservation(guest)
         expect(size == 24 * MIB, "the size that was asked for", str(size))
@@ -880,13 +891,13 @@ def test_no_room(lab):
 
 
 def _expect_no_dump(guest, boot):
-    """Neither ours nor one of mainline."""
+    """Expect no dump, neither ours nor one of mainline."""
     expect("a dump" not in boot and "dump is active" not in boot, "no dump", boot)
     expect(guest.run("ls /proc/vmcore 2>/dev/null", check=False) == "", "no /proc/vmcore")
 
 
 def _check_files(guest):
-    """The files behave as mainline's."""
+    """The files behave like mainline's."""
     size = _reservation(guest)[1]
     expect(size <= 16 * MIB, "16 MiB at most", str(size))
     expect(guest.run(f"cd {FILES}; cat enabled registered mem_reserved; cd") == f"1\n1\n{size}\n",
@@ -903,8 +914,9 @@ def _check_files(guest):
 
 
 def _crash_with_little_room(lab, guest, append):
-    """Crash where the reservation has no room for what is low, and boot with @append: (which
-    regions are to be in the dump, which are not, what the module registered where)."""
+    """Crash where the reservation has no room for copies of low memory, and boot with @append:
+    (regions that have to be in the dump, regions that must not be there, the places of the
+    module)."""
     places, _, _ = _places(guest)
     _register(guest)
     rows = [row.split("\t") for row in
@@ -919,11 +931,11 @@ def _crash_with_little_room(lab, guest, append):
 
 
 def test_command_lines(lab):
-    """One boot after the other, each with another command line: the files of one that asks for
-    dumps; one with nonsense, which is off and has no dump when it crashes, though the kernel
-    before left its registration; one with too small a reservation; one with the least that is
-    taken, which saves all that needs no room, and nothing if it crashes unregistered; one that
-    does not ask for dumps, but keeps the one that waits until it is released."""
+    """Several boots, each with another command line. One asks for dumps: its files are checked. One
+    has nonsense: dumps are off, and it leaves no dump when it crashes, though the kernel before
+    left its registration. One has too small a reservation. One has the smallest that is accepted:
+    it saves all that needs no room, and nothing if it crashes unregistered. One does not ask for
+    dumps, but keeps the one that waits until it is released."""
     ours = lab.kernel.board.append
     off = ours.replace("kmemdump.fadump=on", "")
     expect(off != ours, "a board that asks for dumps", ours)
@@ -964,7 +976,7 @@ def test_command_lines(lab):
 def _check_mainlines_dump(lab, guest, listing):
     """The dump of mainline that waits has all regions, and is released; then mainline
     registers the next one."""
-    # Messages would get between the prompt and the answer.
+    # Keep messages from getting between the prompt and the answer.
     guest.run("dmesg -n 1")
     dump = guest.fetch_file("/proc/vmcore", lab.dumps / "fadump-mainline")
     guest.run("echo 1 > /sys/kernel/fadump_release_mem")
@@ -976,9 +988,9 @@ def _check_mainlines_dump(lab, guest, listing):
 
 
 def test_mainline(lab):
-    """With fadump=on mainline has the service, and its dump of all memory has the regions. Where
-    such a dump waits and ours is asked for, ours stays out until the next boot, and no memory is
-    freed twice."""
+    """With fadump=on, mainline has the service of firmware, and its dump of all memory has the
+    regions. If such a dump waits and ours is asked for, ours stays out until the next boot, and no
+    memory is freed twice."""
     with _guest(lab, append="fadump=on", memory_mib=1024, disk_mib=1200) as guest:
         expect("rtas fadump: Registration is successful!" in guest.text, "mainline registered",
                guest.text[:3000])
@@ -997,7 +1009,7 @@ def test_mainline(lab):
         before = _free_kib(guest)
         start = len(guest.text)
         guest.run("echo 1 > /sys/kernel/fadump_release_mem")
-        # Whoever frees what was never reserved is found out when it is handed out.
+        # If memory was freed that was never reserved, handing it out shows that.
         guest.run("dd if=/dev/zero of=/tmp/all bs=1M count=400 && rm /tmp/all")
         said = guest.text[start:] + guest.run("dmesg")
         expect(not re.search(r"Bad page|BUG|WARNING: CPU|Oops", said), "no complaint", said[-3000:])
@@ -1007,13 +1019,13 @@ def test_mainline(lab):
 
 
 def test_owners(lab):
-    """Who has the service changes from boot to boot: mainline's registration replaces one of ours
-    that was left, and the other way round; where our dump waits, mainline has to wait, too. With
-    the reservation that is made by default, all regions are in the dump."""
+    """The user of firmware's service changes from boot to boot: mainline's registration replaces
+    one of ours that was left, and the other way round. While our dump waits, mainline has to wait,
+    too. With the default reservation, all regions are in the dump."""
     ours = lab.kernel.board.append
     both = f"{ours} fadump=on"
     with _guest(lab) as guest:
-        # A restart out of order leaves our registration; mainline has its own in the end.
+        # A restart without a shutdown leaves our registration. Mainline has its own in the end.
         boot = _restart(guest, "echo b > /proc/sysrq-trigger", both)
         expect("rtas fadump: Registration is successful!" in boot and "Already" not in boot,
                "mainline registered anew", boot[:3000])
@@ -1022,7 +1034,7 @@ def test_owners(lab):
         boot = _restart(guest, "echo b > /proc/sysrq-trigger", ours)
         expect(guest.run("cat /sys/kernel/fadump_registered") == "1\n", "ours registered", boot)
 
-        # Our dump waits where mainline is asked for.
+        # Our dump waits when mainline is asked for.
         guest.run("insmod kmemdump_test.ko")
         _register(guest)
         _set_append(guest, both)

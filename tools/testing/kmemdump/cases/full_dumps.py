@@ -21,7 +21,7 @@ KEXEC = "/lib/ld.so --library-path /lib /root/kexec"
 
 
 def _fill(guest):
-    """Regions of every kind."""
+    """Register regions of every kind."""
     guest.run("insmod kmemdump_test.ko")
     guest.run("insmod kmemdump_provider.ko large=1", timeout=300)
 
@@ -44,7 +44,7 @@ def _check(lab, dump, listing):
 
 
 def test_kdump(lab):
-    """A kdump kernel that is loaded goes first, and its vmcore has the list."""
+    """A kdump kernel that is loaded takes precedence over backends, and its vmcore has the list."""
     host.install(["kexec-tools"])
     initrd = initramfs(lab.kernel, lab.dumps, {})
     files = {"/root/kernel": lab.kernel.image, "/root/initrd": initrd}
@@ -67,7 +67,8 @@ _guest_memory = []
 
 
 def _hypervisor_dump(lab):
-    """QEMU's own dump of a running guest, which has no virtual addresses; and the list then."""
+    """(QEMU's own dump of a running guest, which has no virtual addresses; the regions at that
+    time)."""
     if not _guest_memory:
         with lab.guest(append="qemu_fw_cfg.ioport=12@0x510:0:1:4",
                        devices=["-device", "vmcoreinfo"]) as guest:
@@ -85,7 +86,8 @@ def test_dump_guest_memory(lab):
 
 
 def test_byte_orders_and_word_sizes(lab):
-    """Longs of 4 and 8 bytes, physical addresses of 4 and 8, and arm64 with tags of KASAN."""
+    """The reader follows lists with longs of 4 and 8 bytes, with physical addresses of 4 and 8
+    bytes, and with tags of KASAN on arm64."""
     for args in itertools.chain(itertools.product("<>", (4, 8), (4, 8)),
                                 itertools.product("<>", (8,), (8,), (0xf4,))):
         made = FullDump(*args)
@@ -108,7 +110,7 @@ def test_byte_orders_and_word_sizes(lab):
 
 
 def _offset(data, phys):
-    """Where the dump has the byte at a physical address."""
+    """The offset in the dump of the byte at a physical address."""
     phoff, phnum = struct.unpack_from("<Q", data, 32)[0], struct.unpack_from("<H", data, 56)[0]
     for i in range(phnum):
         kind, _, offset, _, start, size = struct.unpack_from("<IIQQQQ", data, phoff + 56 * i)
@@ -118,7 +120,8 @@ def _offset(data, phys):
 
 
 def _list_damaged(reader, dump):
-    """What the reader says; a clear answer is all that is allowed."""
+    """Run the reader on a damaged dump: (exit code, what it says). It has to give a clear
+    answer."""
     proc = subprocess.run([reader, "list", dump], capture_output=True, text=True, errors="replace",
                           timeout=120)
     expect(proc.returncode in (0, 1, 2) and "Sanitizer" not in proc.stderr and
@@ -129,13 +132,13 @@ def _list_damaged(reader, dump):
 
 @pytest.mark.xdist_group("guest-memory")
 def test_damaged_list(lab):
-    """Whatever stands where the kernel's list should be, the reader does not fall over."""
+    """Whatever is in the place of the kernel's list, the reader does not crash."""
     reader = lab.sanitized_reader
     dump, _ = _hypervisor_dump(lab)
     rng = random.Random(4)
     outcomes = set()
     with dump.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
-        # RAM has another copy of them.
+        # RAM may have another copy of these lines: take the first one.
         lines = {match[1].decode(): match for match in reversed(list(
             re.finditer(rb"^([\w().]*(?:kmemdump|KMEMDUMP|list_head)[\w().]*)=(\w+)$",
                         data[:1 << 20], re.M)))}
@@ -144,10 +147,10 @@ def test_damaged_list(lab):
         member = {name: int(lines[f"OFFSET(kmemdump_entry.{name})"][2]) for name in ENTRY}
 
         def follow(at):
-            """Where the dump has what the pointer at @at leads to."""
+            """The offset in the dump of the memory that the pointer at @at points to."""
             return _offset(data, struct.unpack_from("<Q", data, at)[0] - linear)
 
-        # By the first two entries.
+        # The places to damage are the list head and the first two entries.
         head = _offset(data, head)
         nodes = [follow(head), follow(follow(head))]
         entries = [node - member["list"] for node in nodes]
@@ -173,7 +176,7 @@ def test_damaged_list(lab):
 
 
 def _forged(**kwargs):
-    """A FullDump, and where in its RAM some things are."""
+    """(A FullDump, where in its RAM some things are)."""
     made = FullDump(**kwargs)
     places = {f"{name}.{member}": at + offset for name, at in made.entries.items()
               for member, offset in ENTRY.items()}
@@ -189,7 +192,8 @@ def _forged(**kwargs):
 TWICE, OUTSIDE = "parts of it are in it twice", "memory that is not in the dump"
 COUNT, SHAPE = "an entry has", "what VMCOREINFO says of its layout can't be"
 NONE = "has no list of regions"
-# What is put into RAM where, of which "@name" is the address of an entry's list_head; what is said.
+# What is forged -> (where in RAM, the layout of the values, the values, what the reader says).
+# "@name" as a value is the address of an entry's list_head.
 FORGED = {
     "back to the first": ("far.list", "Q", ["@plain"], TWICE),
     "back to itself": ("far.list", "Q", ["@far"], TWICE),
@@ -215,7 +219,7 @@ FORGED = {
     "parts of different sizes": ("percpu piece", "QQQ", [0, 0x100000, 7],
                                  "parts of different sizes"),
 }
-# The same for lines of VMCOREINFO.
+# The same for lines of VMCOREINFO: (line, value, what the reader says).
 LINES = {
     "no CPUs": ("NUMBER(kmemdump_cpus)", 0, "per-CPU regions but no CPUs"),
     "too many CPUs": ("NUMBER(kmemdump_cpus)", 2**30, "that can't be"),
@@ -235,7 +239,7 @@ LINES = {
 
 
 def test_forged_list(lab):
-    """A list that can't be is refused for the right reason."""
+    """A list that can't be right is refused for the right reason."""
     dump, reader = lab.dumps / "forged", lab.sanitized_reader
     answers = []
     for what, (place, layout, values, reason) in FORGED.items():
@@ -255,7 +259,8 @@ def test_forged_list(lab):
 
 
 def test_lines_missing(lab):
-    """Each line of VMCOREINFO that the list needs may be missing, or be no number."""
+    """If a line of VMCOREINFO that the list needs is missing, or is not a number, the reader says
+    so."""
     dump, reader = lab.dumps / "forged", lab.sanitized_reader
     lines = set(FullDump().lines) - {"OSRELEASE"}
     for key in lines:
@@ -274,7 +279,7 @@ def test_lines_missing(lab):
 
 
 def test_end_of_memory(lab):
-    """A region is found though the dump ends inside of its names, or of its memory."""
+    """A region is found even if the dump ends inside its names, or inside its memory."""
     dump = lab.dumps / "forged"
     made = FullDump()
     parts = [made.new(b"first"), made.new(b"second")]
@@ -289,7 +294,7 @@ def test_end_of_memory(lab):
         [region] = json.loads(lab.reader("list", "--json", dump))["regions"]
         expect((region["name"], region["owner"], region["state"]) == (name, owner, "ok"),
                f"the name {name!r}", str(region))
-    # The first piece goes on where there is no memory.
+    # The first piece extends beyond the end of memory.
     made.put(pieces, made.piece(made.address(parts[0]), RAM_START + len(made.ram) - 5, 16))
     dump.write_bytes(made.elf)
     [region] = json.loads(lab.reader("list", "--json", dump, status=1))["regions"]

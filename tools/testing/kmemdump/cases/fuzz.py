@@ -7,23 +7,24 @@ from harness import current, fuzz
 from harness.host import Failed
 from harness.lab import expect
 
-# How many inputs each gets: their number, not time, so that a slow machine tries as many. All
-# together take about 40 seconds of a slow core.
+# How many inputs each fuzzer gets: a number, not a time, so that a slow machine tries as many. All
+# together take about 40 seconds on a slow core.
 INPUTS = {"elf": 4000, "record": 2500, "minidump": 6000, "smem": 6000, "rawdump": 4000}
-# Whoever needs longer for these hangs in many of them; then the rest is left out.
+# A fuzzer that needs longer hangs in many of its inputs. Then it tries no more of them.
 SECONDS = 300
 
 
 def test_all_of_them():
-    """Each fuzzer that there is is run here."""
+    """This file runs every fuzzer."""
     expect(INPUTS and set(INPUTS) == set(fuzz.TARGETS), "the same fuzzers", str(INPUTS))
 
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_fuzz(name):
-    """No input is answered wrongly. What the fuzzer starts from gets far into the code, what it
-    makes of that gets farther. The former is the same each time; for the latter, 1000 inputs of
-    each fuzzer reached from 37 to 149 places more, so fewer than 10 are no bad luck."""
+    """The reader handles each input well. The inputs that the fuzzer starts from get far into the
+    code, and those that it makes from them get farther. How far the first ones get is the same each
+    time. With 1000 inputs, each fuzzer reached from 37 to 149 more places, so fewer than 10 can't
+    be bad luck."""
     result = fuzz.fuzz(name, f"-runs={INPUTS[name]}", f"-max_total_time={SECONDS}")
     print(result)
     expect(result.runs >= INPUTS[name] // 10, f"more inputs in {SECONDS} s", str(result))
@@ -32,9 +33,9 @@ def test_fuzz(name):
 
 
 def test_a_fault_is_found():
-    """A byte read behind a buffer, for inputs that start with one letter, ends the fuzzer with a
-    report of ASan. Each change of an input sets its first byte to that by a chance of 1 in 10,000
-    at least; 1,000,000 of them miss it by a chance of e^-100."""
+    """Reading a byte past the end of a buffer, which inputs that start with one letter cause, ends
+    the fuzzer with a report of ASan. Each change of an input makes its first byte that letter with
+    a chance of at least 1 in 10,000. So 1,000,000 of them miss it with a chance of e^-100."""
     try:
         result = fuzz.fuzz("fault", "-runs=1000000")
     except Failed:
@@ -45,8 +46,8 @@ def test_a_fault_is_found():
 
 
 def test_firmware():
-    """The harness' firmware reads tables of a kernel that crashed: it takes some with changes,
-    and refuses others, but raises nothing else."""
+    """The harness' firmware reads the tables of a kernel that crashed, with changes. It accepts
+    some, refuses others, and raises no other exception."""
     rounds = 20000
     refused = fuzz.walk_tables(rounds)
     expect(0 < refused < rounds, "some to be refused", str(refused))

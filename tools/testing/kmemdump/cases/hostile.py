@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Small files that claim much. Whoever boots after a crash reads them as root, early: so the reader
-may take no more memory than 256 MiB besides the file, and no more time than it takes to read all of
-it some times."""
+"""Small files that claim much. After a crash, root reads such files early in the boot, so the
+reader may take no more than 256 MiB of memory besides the file, and no more time than it takes to
+read the whole file a few times."""
 
 import resource
 import shutil
@@ -17,8 +17,8 @@ from harness.record import (FRAME_MAX, elf_core, frame, note, packed, part, reco
                             region_list)
 
 MEMORY = 256 << 20
-# Each of these took minutes when nothing was bounded, and takes a second or two now: many times
-# what the slowest machine needs.
+# Each of these files took minutes when nothing was bounded, and takes a second or two now. This is
+# many times what the slowest machine needs.
 SECONDS = 60
 VERBS = (["list"], ["check"], ["log"], ["show", "x"])
 
@@ -29,7 +29,7 @@ def _limit(size):
 
 
 def _run(lab, file, *args):
-    """What the reader says, within the limits."""
+    """Run the reader within the limits: (exit code, what it says)."""
     proc = subprocess.run([lab.reader_path, *map(str, args)], capture_output=True, errors="replace",
                           preexec_fn=lambda: _limit(file.stat().st_size))
     text = proc.stderr + proc.stdout
@@ -52,7 +52,7 @@ def _circle():
 
 
 def _circle_of_loads():
-    """50,000 loads of a byte each; a list without end of an entry that has all of these bytes."""
+    """50,000 loads of a byte each, and an endless list of an entry that has all of these bytes."""
     made = FullDump()
     size = 50_000
     pieces = made.new(made.piece(HIGH, RAM_START + SIZE, size))
@@ -83,7 +83,8 @@ def _zeros():
 
 
 def _same_place(good=True):
-    """50,000 frames of the same 128 KiB; none of them is @good but the first."""
+    """50,000 frames of the same 128 KiB after a good one with the headers. They are damaged unless
+    @good."""
     head = elf_core([(HIGH, 0, 4096, 0)], region_list([("x", 0, 1, 4096)], [(HIGH, 4096)]))
     body = packed(bytes(FRAME_MAX))
     if not good:
@@ -116,19 +117,20 @@ def _as_record(image, size):
     return record(size, b"".join(parts))
 
 
-# As many frames apart, and so many of them, that no cache of a sensible size holds them all.
+# The frames are this far apart, and this many, so that no cache of a sensible size holds them all.
 APART, FRAMES = 64, 8
 
 
 def _in_turns(start, nr, size):
-    """@nr loads of @size bytes each, one after the other in virtual memory from @start on, and by
-    turns in FRAMES frames that are far from each other: offsets in an image."""
+    """@nr loads of @size bytes each: [(virtual address, offset in an image)]. Their addresses
+    follow each other from @start on, but their bytes are by turns in FRAMES frames that are far
+    apart."""
     return [(start + i * size, (1 + i % FRAMES * APART) * FRAME_MAX + i // FRAMES * size % FRAME_MAX)
             for i in range(nr)]
 
 
 def _log_in_turns():
-    """A log of which each record is in a frame far from that of the one before."""
+    """A log in which each record is in a frame far from that of the record before."""
     keys = {"SYMBOL(prb)": "ffff888000000000", "SIZE(atomic_long_t)": 8,
             "SIZE(printk_ringbuffer)": 88, "OFFSET(printk_ringbuffer.desc_ring)": 16,
             "OFFSET(printk_ringbuffer.text_data_ring)": 64, "OFFSET(prb_desc_ring.count_bits)": 0,
@@ -144,7 +146,7 @@ def _log_in_turns():
     notes = note("VMCOREINFO", 0, "".join(f"{key}={value}\n" for key, value in keys.items()).encode())
     notes += region_list([("x", 0, 1, 64)], [(HIGH, 64)])
     at = 64 + 56 * (len(loads) + 1) + len(notes)
-    # The pointer to it, and what leads to the rings.
+    # The pointer to the ring buffer, and the structures that lead to its rings.
     head = struct.pack("<Q16xIIQQQQ8xIIQ8x", HIGH + 8, bits, 0, descs, infos, (1 << bits) - 1, 0, 16,
                        0, HIGH)
     size = (1 + FRAMES * APART) * FRAME_MAX
@@ -157,7 +159,7 @@ def _log_in_turns():
 
 
 def _list_in_turns():
-    """A list without end, of which each entry is in a frame far from that of the one before."""
+    """An endless list in which each entry is in a frame far from that of the entry before."""
     made = FullDump()
     notes = note("VMCOREINFO", 0, made.info)
     start = 64 + 56 * 3 + len(notes)
@@ -181,7 +183,7 @@ def _list_in_turns():
 
 
 def _large_list():
-    """As many regions as a list may have, and pieces, which all regions share."""
+    """As many regions and pieces as a list may have. All regions share the pieces."""
     made = FullDump()
     many, step = 0x20000, 80
     pieces = made.new(made.piece(HIGH, RAM_START, 8) + made.piece(HIGH + 8, RAM_START + 8, 8))
@@ -201,7 +203,8 @@ def _large_list():
 
 
 def _other_order():
-    """In the other byte order: as many headers as there may be, and notes in all of them."""
+    """A core in the other byte order, with as many headers as there may be, and notes in all of
+    them."""
     size, nr = 24 << 20, 440_000
     head = bytearray(size)
     head[:16] = b"\x7fELF\2\2\1".ljust(16, b"\0")
@@ -213,7 +216,7 @@ def _other_order():
     return _as_record(bytes(head), size)
 
 
-# What it is -> (how it is made, how check ends, what it says).
+# Name -> (what makes the file, the exit code of check, what check says).
 KINDS = {
     "circle": (_circle, 2, "parts of it are in it twice"),
     "circle of loads": (_circle_of_loads, 2, "in too many places"),
@@ -231,8 +234,8 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bounded(lab, kind):
-    """Every verb ends within the limits, and check says what is wrong; collect saves it, as it was
-    if it can make no core of all of it, and releases it, as nothing may be lost."""
+    """Every verb ends within the limits, and check says what is wrong. collect saves the file, as
+    it is if it can't make a whole core from it, and releases it, because nothing may be lost."""
     host.install(["zstd"])
     make, code, reason = KINDS[kind]
     file = lab.dumps / "hostile"
@@ -263,7 +266,7 @@ def test_bounded(lab, kind):
 
 
 def _seconds(*args):
-    """What a command uses of a CPU."""
+    """The CPU time that a command uses."""
     def used():
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
@@ -274,7 +277,7 @@ def _seconds(*args):
 
 
 def test_same_place(lab):
-    """Frames of one place are not all unpacked, good or not: these would be 6 GB."""
+    """The reader does not unpack all frames of one place, good or not: they would make 6 GB."""
     host.install(["zstd"])
     good, bad = lab.dumps / "good", lab.dumps / "bad"
     good.write_bytes(_same_place())
@@ -287,7 +290,7 @@ def test_same_place(lab):
 
 
 def test_large_region(lab):
-    """What a region of 1 GiB holds is shown as it is read, not when all of it is in memory."""
+    """A region of 1 GiB is shown while it is read, and is never in memory as a whole."""
     host.install(["zstd"])
     file = lab.dumps / "hostile"
     file.write_bytes(_zeros())
@@ -319,7 +322,7 @@ def test_large_parts(lab):
     for part, data in zip(parts, (whole[:20000], whole[20000:])):
         with part.open("wb") as out:
             out.write(data)
-    # What comes after the end of the record is no part of it.
+    # Bytes after the end of the record are not part of it.
     with parts[1].open("r+b") as out:
         out.truncate(2 * size)
     proc = subprocess.run([lab.reader_path, "assemble", lab.dumps / "core", *parts],
@@ -338,8 +341,8 @@ def _reader32(lab, *args):
 
 
 def test_host_of_32_bits(lab):
-    """On a host where no size of 2^32 has room in a pointer, a good record reads as it does
-    elsewhere; what is too large there is refused, or cut, and nothing else is overwritten."""
+    """On a host of 32 bits, whose pointers can't reach 2^32 bytes, a good record reads as it does
+    elsewhere. What is too large there is refused or cut, and no other memory is overwritten."""
     host.install(["zstd"])
     for args in (["list"], ["check"], ["log"], ["show", "my_critical_data"]):
         verb, *rest = args
@@ -366,14 +369,14 @@ def test_host_of_32_bits(lab):
     code, text = _reader32(lab, "show", "-r", file, "x")
     expect(text.endswith("Z" * 4096) and code == 1, "the last page", text[-300:])
 
-    # A file that has no room in memory.
+    # A file that is too large for the address space.
     with file.open("wb") as out:
         out.write(b"\x7fELF")
         out.truncate(1 << 32)
     code, text = _reader32(lab, "list", file)
     expect(code == 2 and "4294967296 bytes: " in text, "a refusal", text)
 
-    # And one of which there are addresses, but in which a distance could be negative.
+    # A file that fits, but in which the distance between two pointers could be negative.
     file.write_bytes(frame(1, 0, 1 << 20, 1) + frame(2, 0, FRAME_MAX, (1 << 63) + 0xd0000000)
                      + struct.pack("<II", 0x184d2a50, 0xa0000000))
     with file.open("r+b") as out:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The KUnit suites in QEMU, each of their tests a test here; and how their output is read."""
+"""The KUnit suites in QEMU. Each of their tests is a test here. Other tests check how their output
+is read."""
 
 import pytest
 
@@ -20,7 +21,7 @@ ONLY = {"kmemdump-fadump": ("ppc64le-radix", "ppc64le-hash"),
 
 
 def _console(run, base):
-    """What the guest of a run printed; one boot for all of its tests."""
+    """What the guest of a run printed. All tests of the run share its boot."""
     path = host.run_folder() / f"kunit-{base}-{run}"
 
     def make():
@@ -32,12 +33,12 @@ def _console(run, base):
 
 
 def group(run, base=BASE):
-    """The mark of what one lane does, for its boot."""
+    """The mark that keeps all tests of a run in one lane, so that they share its boot."""
     return pytest.mark.xdist_group(f"kunit-{base}-{run}")
 
 
 def each(runs, base=BASE):
-    """The parameters @run and @name of each test in the source."""
+    """The parameters @run and @name for each test in the source."""
     for run in runs:
         for suite, names in suites.sources().items():
             for name in names:
@@ -65,7 +66,7 @@ def test_kunit(run, name):
 
 @pytest.mark.parametrize("run", [pytest.param(run, marks=group(run)) for run in RUNS])
 def test_all_of_them(run):
-    """The guest ran what the source has, no more and no less, and reported no error."""
+    """The guest ran exactly the tests that the source has, and reported no error."""
     check_all(run)
 
 

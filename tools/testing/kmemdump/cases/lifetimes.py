@@ -31,7 +31,8 @@ def test_module_and_its_annotations(lab):
 
 
 def test_same_variable_in_two_modules(lab):
-    """Each has a region of its own, which goes with the module."""
+    """Two modules may annotate variables of the same name. Each has its own region, which goes with
+    its module."""
     with lab.guest() as guest:
         guest.run("insmod kmemdump_provider.ko; insmod kmemdump_crowd.ko threads=0 regions=0")
         expect("left out" not in guest.run("dmesg"), "none of them left out")
@@ -43,7 +44,8 @@ def test_same_variable_in_two_modules(lab):
 
 
 def test_module_that_leaves_regions(lab):
-    """One warning, which names the module and a region; the dump has nothing of them."""
+    """A module that leaves regions gets one warning, which names the module and a region. The dump
+    has none of them."""
     with lab.guest() as guest:
         before = guest.run("cat /sys/kernel/debug/kmemdump/regions")
         guest.run("insmod kmemdump_provider.ko leave=1")
@@ -70,7 +72,8 @@ def test_module_that_fails_to_load(lab):
 
 
 def test_memory_goes_offline(lab):
-    """What is registered in it goes as well; with a warning, as its owner did not care."""
+    """Regions in memory that goes offline go as well, with a warning, because their owner did not
+    care."""
     # Without KASLR, which may put the kernel itself into that memory.
     with lab.guest(memory_mib=1024, append="movablecore=512M nokaslr") as guest:
         # The lowest block may be in two zones.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Qualcomm minidump on arm64; the harness plays the boot firmware, at the reset."""
+"""Qualcomm minidump on arm64. The harness plays the boot firmware at the reset."""
 
 import fnmatch
 import json
@@ -36,7 +36,7 @@ def _check(lab, core, status=0):
 
 
 def _check_story(lab, core):
-    """What has to be in any dump of a guest with the sample module."""
+    """Check what has to be in any dump of a guest with the sample module."""
     text = lab.reader("show", core, "my_critical_data")
     expect(text == story.TEXT + "\n", "the text of the sample", text)
     info = _check(lab, core)
@@ -55,7 +55,7 @@ def _not_carried(guest):
 
 
 def _make_story(lab):
-    """Crash with the sample, names that are much alike, and the driver of a vendor."""
+    """Crash with the sample, with names that are much alike, and with the driver of a vendor."""
     with Held(lab) as held:
         held.guest.run("insmod kmemdump_test.ko; insmod kmemdump_provider.ko names=a,A,ab,abc")
         held.guest.run("insmod qcom_minidump_sample.ko && rmmod qcom_minidump_sample && "
@@ -77,7 +77,7 @@ def _make_story(lab):
 
 
 def _story(lab):
-    """(ELF core, what else is known) of a crash; one for all tests that look at it."""
+    """(ELF core, other facts) of a crash. All tests that look at it share it."""
     host.once("minidump-story", lambda: _make_story(lab))
     core = _shared("minidump-story") / "core"
     return core, json.loads(core.with_name("facts").read_text())
@@ -110,7 +110,7 @@ def _regions(core, facts):
 
 
 def _patched(head, layout, at, value):
-    """@head with another number in it."""
+    """@head with @value at @at, where another number was."""
     out = bytearray(head)
     expect(struct.unpack_from(layout, out, at)[0] != value, "another value", str(value))
     struct.pack_into(layout, out, at, value)
@@ -144,7 +144,7 @@ def _spoil(what, regions):
         regions[0][2] = _patched(head, "<Q", third_load + 24, 4096)
 
 
-# What is spoiled, and what is expected of a table that is not.
+# What is spoiled -> what check_table() expects, but does not find then.
 SPOILED = {
     "header": "the header first",
     "long-name": "names",
@@ -162,7 +162,7 @@ SPOILED = {
 @STORY
 @pytest.mark.parametrize("what", SPOILED)
 def test_bad_table_is_noticed(lab, what):
-    """What all tests here check of a table does not take a bad one for good."""
+    """check_table(), which all tests here use, does not take a bad table for a good one."""
     regions = _regions(*_story(lab))
     firmware.check_table(firmware.Minidump(regions, []))
     _spoil(what, regions)
@@ -176,22 +176,22 @@ def test_bad_table_is_noticed(lab, what):
 
 @STORY
 def test_kaslr(lab):
-    """The kernel runs elsewhere than it was linked for, and the dump says by how much."""
+    """The kernel runs at another address than it was linked for, and the dump says how far away."""
     core, facts = _story(lab)
     info = ElfCore(core.read_bytes()).vmcoreinfo
     symbols = (lab.kernel.build_dir / "System.map").read_text()
     linked = int(re.search(r"^([0-9a-f]+) . _stext$", symbols, re.M)[1], 16)
     offset = int(info["KERNELOFFSET"], 16)
     expect(info["SYMBOL(_stext)"] == facts["stext"], "a symbol where it is", str(facts["stext"]))
-    # The kernel adds at least a quarter of its address space, whatever the seed is; not for a
-    # seed of 0, which is one of 2^64.
+    # The kernel adds at least a quarter of its address space, whatever the seed is. It adds nothing
+    # for a seed of 0, which is one of 2^64.
     expect(offset and offset == int(facts["stext"], 16) - linked, "the offset",
            f"{offset:#x} {linked:#x} {facts['stext']}")
 
 
 @STORY
 def test_short_names(lab):
-    """Each has a file of its own, which all programs find."""
+    """Each of several similar names has a file of its own, which all programs find."""
     _, facts = _story(lab)
     for names in (facts["running"], facts["names"]):
         expect(len([name for name in names if re.match("Ka(b|bc)?(_|$)", name, re.I)]) == 4,
@@ -200,7 +200,8 @@ def test_short_names(lab):
 
 @STORY
 def test_vendor_driver(lab):
-    """A driver that knows only minidumps, which is the sample of one."""
+    """The region of a vendor's driver is in the dump. The driver is a sample, and uses only
+    minidumps."""
     core, facts = _story(lab)
     expect("KVENDOR_DATA" in facts["names"], "a range of that name", str(facts["names"]))
     text = lab.reader("show", core, "VENDOR_DATA")
@@ -219,7 +220,8 @@ def _frames(core, symbols, regs):
     try:
         while frame:
             frame, back = struct.unpack("<QQ", core.read(frame, 16))
-            # Where a function that does not return was called, another one may follow.
+            # The return address of a function that does not return may be the start of another
+            # function.
             names.append(symbols.name(back - 1))
     except Unreadable:
         names.append("(not in the core)")
@@ -227,7 +229,7 @@ def _frames(core, symbols, regs):
 
 
 def test_registers(lab):
-    """What was in the registers of each CPU, one of which holds values that are known."""
+    """The dump has the registers of each CPU. One of the CPUs holds known values in them."""
     with Held(lab) as held:
         held.guest.run("insmod kmemdump_crash.ko; cp /proc/kallsyms /tmp/")
         path = held.guest.fetch_file("/tmp/kallsyms", lab.dumps / "kallsyms")
@@ -235,7 +237,7 @@ def test_registers(lab):
         saved = held.save(dump, "minidump-registers")
     symbols = Symbols(path.read_text())
     core = ElfCore(saved.read_bytes())
-    # The module also has regions that it freed.
+    # check may end with any code, because the module also has regions that it freed.
     told = _check(lab, saved, status=None)["cpus"]
     expect([cpu["pid"] or NO_PID + cpu["cpu"] for cpu in told] ==
            [pid for pid, _ in core.arm64_cpus],
@@ -256,13 +258,14 @@ def test_registers(lab):
            str([hex(value) for value in regs]))
     stack = core.read(regs[SP], -regs[SP] % THREAD_SIZE)
     expect(TEXT_ON_STACK in stack, "what the function has on its stack")
-    # It calls nobody, so it has no frame of its own.
+    # The function calls no other one, so it has no frame of its own.
     expect([symbols.name(regs[PC]), symbols.name(regs[LR])] == ["hold_registers", "kthread"],
            "the loop, and who called it", f"{regs[PC]:#x} {regs[LR]:#x}")
 
 
 def test_reset_without_a_panic(lab):
-    """A watchdog resets the machine: nothing of the kernel ran, and there is a dump."""
+    """If a watchdog resets the machine, the kernel runs no code, and there is a dump all the
+    same."""
     with Held(lab) as held:
         held.guest.run("insmod kmemdump_test.ko; echo word of the log > /dev/kmsg")
         held.guest.qmp("system_reset")
@@ -297,8 +300,8 @@ def _task_pieces(dump, cpu):
 
 
 def _stop_at_hang(held, names):
-    """Wait until the table has the tasks @names on the CPUs, and leave the machine stopped there;
-    what the firmware would save."""
+    """Wait until the table has the tasks @names on the CPUs, and leave the machine stopped there.
+    Returns what the firmware would save."""
     deadline = time.monotonic() + 120
     while True:
         held.guest.qmp("stop")
@@ -313,8 +316,8 @@ def _stop_at_hang(held, names):
 
 @pytest.mark.parametrize("hung", (0, 1))
 def test_what_hangs(lab, hung):
-    """A CPU hangs with interrupts off; its task and stack are in the table by then. Where it is
-    CPU 1, CPU 0 is idle, and the task that it runs is in the kernel's data."""
+    """A CPU hangs with interrupts off. Its task and stack are in the table by then. If CPU 1 hangs,
+    CPU 0 is idle, and its task is in the kernel's data."""
     names = [f"swapper/{cpu}".encode() for cpu in range(2)]
     names[hung] = b"insmod"
     with Held(lab, tasks=True) as held:
@@ -329,7 +332,7 @@ def test_what_hangs(lab, hung):
                "a task in its pieces", str(dump.names))
     stack = b"".join(data for _, _, data in _task_pieces(dump, hung)[1:])
     expect(b"on the stack of what hangs" in stack, "its stack")
-    # Who follows the kernel's own pointers finds the same.
+    # drgn, which follows the kernel's own pointers, finds the same.
     out = host.drgn(lab.kernel.vmlinux, core, f"""
 task = per_cpu(prog["runqueues"], {hung}).curr
 print(task.comm.string_().decode(), prog.read(task.stack, {len(stack)}).hex())
@@ -348,8 +351,9 @@ def _crash_again(lab, held, number):
 
 
 def test_one_kernel_after_the_other(lab):
-    """The second kernel finds a table as the firmware makes it, and the third one what the second
-    has left: a live table, to memory in other use by now. Each dump is of its own kernel."""
+    """The second kernel finds a table as the firmware makes it. The third one finds what the second
+    one left: a valid table that points to memory which is in other use by now. Each dump is of the
+    kernel that crashed."""
     dropped = "an earlier kernel's table is dropped"
     logs = []
     with Held(lab) as held:
@@ -375,7 +379,7 @@ def _module_lab(lab):
 
 
 def test_table_until_it_is_taken(lab):
-    """What the kernel before has left stays as it is until the driver is there."""
+    """What the previous kernel has left stays as it is until the driver takes the table over."""
     there, files = _module_lab(lab)
     with Held(there, files=files) as held:
         untouched = held.item()
@@ -408,8 +412,8 @@ def _load_crowd(guest, regions, size=4096, gap=0):
 
 
 def _crowd(lab, regions, size, gap=0):
-    """(What was not carried before the crash, the core as a watchdog would leave it just then, that
-    of the panic.)"""
+    """(The names that were not carried before the crash, the core that a watchdog would have left
+    then, the core of the panic)."""
     with Held(lab) as held:
         _load_crowd(held.guest, regions, size, gap)
         not_carried = _not_carried(held.guest)
@@ -427,7 +431,7 @@ def _crowd_states(info):
 
 
 def _check_crowd_bytes(info, path):
-    """What those hold that are there, whatever the checksums say."""
+    """Check the bytes of the regions that are there, whatever the checksums say."""
     core = ElfCore(path.read_bytes())
     for region in info["regions"]:
         if region["name"].startswith("crowd-") and region["state"] == "ok":
@@ -462,21 +466,21 @@ def _check_crowd(lab, core, regions):
 
 
 def test_as_many_slots_as_needed(lab):
-    """One slot more than all regions need, as many, and one less; then a panic, which has them
-    all, with the help of the staging buffer."""
+    """The table gets one slot more than all regions need, as many, and one less. A panic then has
+    all regions, with the help of the staging buffer."""
     there, files = _module_lab(lab)
     with Held(there, files=files) as held:
-        # Pages none of which is beside another one.
+        # No two of these pages are adjacent.
         _load_crowd(held.guest, 100, 4096, 4096)
         held.guest.run("insmod qcom_minidump.ko")
-        # Those of the driver itself, too.
+        # Regions of the driver itself need slots, too.
         needed = sum(_pieces(there, held.guest).values())
         ahead = there.dumps / "minidump-running.core"
         for room in (needed + 1, needed, needed - 1):
             # The header has a slot, too.
             held.guest.run(f"rmmod qcom_minidump; insmod qcom_minidump.ko slots={room + 1}")
             not_carried = _not_carried(held.guest)
-            # The memory of the module that was loaded anew may be in more pieces, or in fewer.
+            # The module was loaded anew, and its memory may be in more pieces now, or in fewer.
             needed = sum(_pieces(there, held.guest).values())
             expect(len(not_carried) == max(0, needed - room), "one left out if one is too many",
                    f"{needed} slots needed, there are {room}: {not_carried}")
@@ -489,12 +493,12 @@ def test_as_many_slots_as_needed(lab):
 
 
 def _priority(name):
-    """That of a region of the crowd."""
+    """The priority of a region of the crowd."""
     return ("low", "normal", "high")[int(name.split("-")[1]) % 3]
 
 
 def _alone(info, core):
-    """The regions of the crowd, of a page each, that are in no larger piece of the dump."""
+    """The regions of the crowd, of a page each, that are not part of a larger piece of the dump."""
     large = sorted((vaddr, vaddr + len(data)) for vaddr, _, data in ElfCore(core.read_bytes()).loads
                    if len(data) > 4096)
     return {r["name"] for r in info["regions"] if r["name"].startswith("crowd-") and
@@ -502,14 +506,15 @@ def _alone(info, core):
 
 
 def test_5000_regions(lab):
-    """More than there is room for: what matters less is missing, and counted."""
+    """If there are more regions than there is room for, those that matter less are missing, and
+    counted."""
     not_carried, ahead, core = _crowd(lab, 5000, 4096, 4096)
     _check_running_crowd(lab, ahead, 5000, not_carried)
     info, states = _check_crowd(lab, core, 5000)
     missing = {name for name, state in states.items() if state[0] == "missing"}
     expect(missing and info["left_out"], "some to be missing", str(info["left_out"]))
-    # There is not even room for those of high priority. Of others there may be some that happen to
-    # lie beside other memory of the dump, in one piece with it.
+    # There is not even room for all regions of high priority. Some others may be there because they
+    # happen to be next to other memory of the dump, in one piece with it.
     expect("high" in {_priority(name) for name in missing}, "little room", str(len(missing)))
     alone = _alone(info, core)
     wrong = [name for name in alone - missing if _priority(name) != "high"]
@@ -518,7 +523,7 @@ def test_5000_regions(lab):
 
 
 def test_5000_small_regions(lab):
-    """Many of them share pages, so there is room for all at the panic."""
+    """Many of these regions share pages, so there is room for all of them at the panic."""
     not_carried, ahead, core = _crowd(lab, 5000, 64)
     expect(len(not_carried) > 4000, "most of them to wait for the panic", str(len(not_carried)))
     _check_crowd_bytes(_check(lab, ahead, status=None), ahead)
@@ -528,7 +533,7 @@ def test_5000_small_regions(lab):
 
 
 def _check_tasks(dump, cpus):
-    """Of each CPU a task and its stack; that they are of the same task, the task itself tells."""
+    """The table has a task and a stack for each CPU. The task says which stack is its own."""
     head = dump.regions[0][2]
     [(_, start, data)] = [r for r in dump.regions if r[0] == "Kkernel_data"]
     seen = []
@@ -536,10 +541,10 @@ def _check_tasks(dump, cpus):
         pieces = [i for i, r in enumerate(dump.regions)
                   if re.match(f"K(task|stack){cpu}(_|$)", r[0])]
         expect(len(pieces) == 5, "a task in its pieces", str(dump.names))
-        # The program header of a slot stands behind those of the notes and the slots before.
+        # The program header of a slot comes after those of the notes and of the slots before it.
         stack, = struct.unpack_from("<Q", head, 64 + 56 * pieces[1] + 16)
         task = dump.regions[pieces[0]]
-        # The first page of the kernel's own one is where its data starts.
+        # The first page of init_task's stack is where the kernel's data starts.
         if start <= task[1] < start + len(data):
             stack -= 4096
         expect(struct.pack("<Q", stack) in task[2], f"the stack of the task on CPU {cpu}",
@@ -552,7 +557,8 @@ STABLE = {f"stable-{n}" for n in range(50)}
 
 
 def _snapshot(held):
-    """What the firmware would find in the machine at this instruction, a whole table."""
+    """Stop the machine for a moment. Returns what the firmware would find then, which has to be a
+    whole table."""
     held.guest.qmp("stop")
     dump = held.collect()
     careless = held.collect(look_at_valid=False)
@@ -565,7 +571,7 @@ def _snapshot(held):
 
 
 def _check_stable(lab, core, number):
-    """What two of the regions hold that stay."""
+    """Check the content of two of the regions that stay."""
     for n in (number % 50, 49 - number % 50):
         shown = lab.reader("show", "-r", core, f"stable-{n}")
         # Python reads any end of a line as \n.
@@ -573,15 +579,15 @@ def _check_stable(lab, core, number):
 
 
 def snapshots(lab, number):
-    """Stop the machine at any instruction while regions come, move and go, and tasks switch: what
-    firmware would find then is a whole table, and what the regions hold that stay is in it."""
+    """Stop the machine at any instruction while regions come, move and go, and tasks switch. The
+    firmware finds a whole table each time, with the content of the regions that stay."""
     heads, tasks, taken = set(), set(), 0
     core = lab.dumps / "storm.core"
     deadline = time.monotonic() + 300 + 2 * number
     with Held(lab, cpus=4, tasks=True) as held:
         held.guest.send("insmod kmemdump_storm.ko crash=0 delay_us=4000000000")
-        # Where it stops does not matter to what is checked. But it goes on until both copies of
-        # the table were in use, and tasks have switched.
+        # The checks do not depend on where the machine stops. But go on until both copies of the
+        # table were in use, and tasks have switched.
         while taken < number or len(heads) < 2 or len(tasks) < 3:
             expect(time.monotonic() < deadline, "both copies of the table, and other tasks",
                    f"{taken} whole ones; {heads}, {tasks}")
@@ -589,7 +595,7 @@ def snapshots(lab, number):
             core.write_bytes(dump.concatenated())
             names = {r["name"] for r in _check(lab, core, status=None)["regions"]}
             if not taken and not (STABLE <= names and any(n.startswith("storm-") for n in names)):
-                continue        # the storm is still to begin
+                continue        # the storm has not begun yet
             expect(STABLE <= names, "the regions that stay", str(STABLE - names))
             _check_stable(lab, core, taken)
             heads.add(dump.regions[0][1])
@@ -599,13 +605,14 @@ def snapshots(lab, number):
 
 
 def test_tables_in_a_storm(lab):
-    """50 of them here; "make check-long" takes 500."""
+    """50 snapshots here; "make check-long" takes 500."""
     snapshots(lab, 50)
 
 
 def panic_in_the_storm(lab, run):
-    """Panic while other CPUs register, move and unregister regions. The module does so only when a
-    region of one of them is registered, and that stays registered until that CPU is stopped."""
+    """Panic while other CPUs register, move and unregister regions. The module panics only when a
+    region of one of them is registered, and that region stays registered until its CPU is
+    stopped."""
     with Held(lab, cpus=4) as held:
         console, dump = held.crash(f"insmod kmemdump_storm.ko delay_us={run * 7919 % 20011}", 300)
         core = held.save(dump, f"minidump-storm-{run}")
@@ -636,13 +643,13 @@ RAMOOPS = ("ramoops.mem_address=0x50000000 ramoops.mem_size=0x400000 "
 
 
 def _check_record(lab, record):
-    """The record that ramoops has of a crash with the sample."""
+    """Check the record that ramoops has of a crash with the sample."""
     _check_story(lab, record)
     expect(PANIC in lab.reader("log", record), "the panic in the log")
 
 
 def _check_ramoops(lab, guest, name):
-    """ramoops saves what minidumps can't."""
+    """ramoops saves the crash when the minidump driver can't."""
     backends = _backends(guest)
     expect("minidump" not in backends and "\nramoops" in backends, "only ramoops", backends)
     guest.run("insmod kmemdump_test.ko")
@@ -659,9 +666,9 @@ def _expect_nothing_saved(lab, guest):
     raise Failed("the firmware would save something")
 
 
-# What is in SMEM, and what the driver says of it.
+# Name -> (what the driver says, what is in SMEM).
 ITEMS_REFUSED = {
-    # The driver says nothing: nearly all boards are of this kind.
+    # The driver says nothing here, because nearly all boards are like this.
     "none": (None, {"item": 601}),
     "too-small": ("it is too small", {"data": firmware.toc()[:8]}),
     "no-subsystem": ("it has no room for a subsystem", {"data": firmware.toc(subsystems=0)}),
@@ -677,14 +684,14 @@ ITEMS_REFUSED = {
 
 
 def _refill(guest, **smem):
-    """Have SMEM be as the firmware of another board leaves it, while no driver looks at it."""
+    """Make SMEM look as the firmware of another board leaves it, while no driver looks at it."""
     with guest.ram() as ram:
         firmware.cold_start(guest.board, **smem)(ram)
 
 
 def _make_items(lab):
-    """Load the driver with each of the bad items, then with the smallest one that is good; what
-    came of each. Then crash."""
+    """Load the driver with each of the bad items, then with the smallest good one, and keep what it
+    did. Then crash."""
     there, files = _module_lab(lab)
     folder = _shared("minidump-items")
     came = {}
@@ -706,14 +713,14 @@ def _make_items(lab):
 
 
 def _items(lab):
-    """(The folder with the dumps, what came of each item), of one boot for all tests."""
+    """(The folder with the dumps, what the driver did with each item). All tests share the boot."""
     host.once("minidump-items", lambda: _make_items(lab))
     folder = _shared("minidump-items")
     return folder, json.loads((folder / "came").read_text())
 
 
 def _expect_word(message, log):
-    """The driver says that, or with None nothing at all."""
+    """The driver says @message, or nothing at all if that is None."""
     lines = [line for line in log.splitlines() if "minidump" in line and "command line" not in line]
     expect(any(message in line for line in lines) if message else not lines,
            f"the log to say {message!r}", "\n".join(lines) or log[-2000:])
@@ -731,8 +738,8 @@ def test_bad_item(lab, item):
 
 @ITEMS
 def test_one_subsystem(lab):
-    """The smallest item that has room for us is taken after all that were refused; ramoops, which
-    was there all the time, saves the crash, too."""
+    """The driver takes the smallest item that has room for us, after all those that it refused.
+    ramoops, which was there all the time, saves the crash, too."""
     expect(len(firmware.toc(subsystems=1)) == 48, "a small item")
     folder, _ = _items(lab)
     _check_story(lab, folder / "core")
@@ -740,8 +747,8 @@ def test_one_subsystem(lab):
 
 
 def _refused(lab, message, name, warnings=0, **guest_args):
-    """Boot with what is bad: the driver, which is built in, says why, and ramoops works. There
-    are @warnings of SMEM's own driver."""
+    """Boot with bad firmware or settings: the driver, which is built in, says why it does nothing,
+    and ramoops works. SMEM's own driver prints this many @warnings."""
     with lab.guest(None, RAMOOPS, **guest_args) as guest:
         log = guest.run("dmesg")
         _expect_word(message, log)
@@ -755,8 +762,8 @@ def test_no_item(lab):
 
 
 def test_leaves_its_partition(lab):
-    """An item with a size that fits into its partition, but not where the item stands, is not
-    touched."""
+    """An item is not touched if its size fits into its partition, but not at the item's place
+    there."""
     _refused(lab, "the firmware's table can't be found in a damaged SMEM", "partition", warnings=1,
              firmware=firmware.cold_start(lab.board, length=firmware.PARTITION_SIZE - 8))
 
@@ -775,7 +782,7 @@ FLASH = """
 
 
 def test_not_writable(lab):
-    """SMEM in a flash, which reads like memory and does not take what is stored."""
+    """SMEM is in flash, which reads like memory, but does not keep what is stored."""
     flash = lab.dumps / "flash"
     with flash.open("wb") as out:
         out.truncate(64 << 20)
@@ -798,7 +805,7 @@ def _node(**properties):
 
 
 def test_node_without_smem(lab):
-    """A node, and SMEM that no firmware has set up: the driver waits, and says for what."""
+    """If there is a node, but no firmware has set up SMEM, the driver waits, and says for what."""
     with lab.guest(None, RAMOOPS, dts=NODE) as guest:
         log = guest.run("dmesg")
         waiting = guest.run("cat /sys/kernel/debug/devices_deferred")
@@ -809,7 +816,7 @@ def test_node_without_smem(lab):
 
 
 def test_old_smem(lab):
-    """Where SMEM can't have the item, nobody asks for it, and nothing is said."""
+    """If SMEM is of a version that can't have the item, nobody asks for it, and nothing is said."""
     fill = firmware.cold_start(lab.board, version=11)
     with lab.guest(None, firmware=fill) as guest:
         log = guest.run("dmesg")
@@ -834,15 +841,16 @@ def test_fewer_slots(lab):
 
 
 def _staged(dump):
-    """How much of the memory is used that small regions are put together in."""
+    """How many bytes of the staging buffer are in use."""
     [head] = [data for name, _, data in dump.regions if name == "KELF_HDR"]
     [size] = [len(data) for name, _, data in dump.regions if name == "Kstaging"]
-    # The header is at the start of the same memory.
+    # The header is at the start of the same buffer.
     return len(head) + size
 
 
 def _check_staging(lab, console, dump, core, limit):
-    """A dump with more regions than slots, of which some do not fit into @limit bytes either."""
+    """Check a dump with more regions than slots, of which some do not fit into the @limit bytes of
+    the staging buffer either."""
     info = _check(lab, core, status=1)
     _check_crowd_bytes(info, core)
     left_out = int(re.search(r"slots left to it, (\d+) pieces left out", console)[1])
@@ -851,14 +859,14 @@ def _check_staging(lab, console, dump, core, limit):
            "the log, the note and the regions to agree",
            f"{left_out}, {info['left_out']}, {missing} missing")
     size = _staged(dump)
-    # Room is kept for the headers of what then turns out not to fit.
+    # Some room is kept for the headers of regions that then turn out not to fit.
     expect(limit - limit // 8 < size <= limit, f"most of {limit:#x} to be used, and not more",
            f"{size:#x}, {missing} missing")
 
 
 def test_exactly_full(lab):
-    """All that the firmware can take is in use, by others and by us. The rest fits into the memory
-    that there is for it by default."""
+    """All slots of the firmware are in use, by others and by us. The rest fits into the staging
+    buffer of the default size."""
     with Held(lab, firmware=firmware.cold_start(lab.board,
                                                 data=firmware.toc(modem=99))) as held:
         log = held.guest.run("dmesg")
@@ -868,7 +876,7 @@ def test_exactly_full(lab):
         _, dump = held.crash()
         core = held.save(dump, "minidump-full")
     expect(len(dump.regions) == 201, "all slots in use", str(len(dump.regions)))
-    # It would fit into none of the smaller ones of the tests below.
+    # The smaller buffers of the tests below would not have room for this.
     expect(0x80000 < _staged(dump) <= 0x400000, "more than half a megabyte", f"{_staged(dump):#x}")
     info = _check(lab, core)
     expect(info["left_out"] == 0, "nothing left out", str(info["left_out"]))
@@ -877,8 +885,8 @@ def test_exactly_full(lab):
     expect(len(states) == 400 and set(states.values()) == {("ok", "good")}, "all regions")
 
 
-# For the kinds of limits below: a device tree, and what the driver is loaded with -> how many
-# regions it may have. Another subsystem has 60.
+# Kind of limit -> (a device tree, {what the driver is loaded with: how many regions it may have}).
+# Another subsystem has 60.
 FIRMWARE_SLOTS = {
     "parameter": ("", {"firmware_slots=120": 60, "firmware_slots=261": 201,
                        "firmware_slots=260 staging_size=0x60000": 200}),
@@ -889,9 +897,9 @@ FIRMWARE_SLOTS = {
 
 @pytest.mark.parametrize("kind", FIRMWARE_SLOTS)
 def test_firmware_slots(lab, kind):
-    """What the firmware can take, by the parameter or the device tree: less than by default, and
-    just as much as makes no difference. The last table is that of a crash, with little memory to
-    put small regions together in."""
+    """The parameter or the device tree says how many regions the firmware can take: less than by
+    default, or just as many as make no difference. The last table is that of a crash with a small
+    staging buffer."""
     dts, limits = FIRMWARE_SLOTS[kind]
     there, files = _module_lab(lab)
     fill = firmware.cold_start(there.board, data=firmware.toc(modem=60))
@@ -920,7 +928,7 @@ def test_firmware_slots(lab, kind):
 
 def test_device_tree(lab):
     """A node has the limits of a board: how many regions we may have, how many the firmware can
-    take, more than by default, and the memory to put small ones together in."""
+    take, which is more than by default, and the size of the staging buffer."""
     dts = _node(num_slots=60, firmware_slots=400, staging_size=0x80000)
     fill = firmware.cold_start(lab.board, data=firmware.toc(modem=250))
     with Held(lab, dts=dts, firmware=fill) as held:
@@ -984,14 +992,14 @@ def test_module(lab):
 
 
 def _errors(guest):
-    """What the log has of errors and worse."""
+    """The lines of the log that are errors or worse."""
     return [line for line in guest.run("dmesg -r").splitlines()
             if (match := re.match(r"<(\d+)>", line)) and int(match[1]) % 8 <= 3]
 
 
 def test_module_and_node(lab):
-    """The node and the child of SMEM are two devices; one has the table, without an error. A
-    parameter has the last word on what the node says."""
+    """The node and the child of SMEM are two devices. One of them gets the table, and the other one
+    makes no error. A parameter overrides the node."""
     there, files = _module_lab(lab)
     devices = "/sys/bus/platform/devices"
     with Held(there, files=files, dts=_node(num_slots=60)) as held:
@@ -1015,7 +1023,7 @@ def test_module_and_node(lab):
         _, dump = held.crash()
         core = held.save(dump, "minidump-module-node")
     _check_story(there, core)
-    # Who loads modules goes by the aliases of the devices.
+    # Programs that load modules look at the aliases of the devices.
     ko, = files.values()
     patterns = [text[6:].decode() for text in ko.read_bytes().split(b"\0")
                 if text.startswith(b"alias=")]
@@ -1040,15 +1048,15 @@ class _Crashed:
         self.kelf = firmware.REGION.unpack(memory.read(self.base, firmware.REGION.size, "it"))[3]
 
     def places(self):
-        """What the reader goes by: (address, size) of the table of SMEM, its partition, the item,
-        the array of regions, and the headers of the ELF core."""
+        """What the reader depends on: (address, size) of the table of SMEM, its partition, the
+        item, the array of regions, and the headers of the ELF core."""
         return ((self.smem + firmware.SMEM_SIZE - 4096, 100), (self.smem + firmware.PARTITION, 48),
                 (self.item, firmware.TOC.size + firmware.SUBSYSTEM.size),
                 (self.base, self.regions * firmware.REGION.size), (self.kelf, 64 + 4 * 56))
 
     def read(self, changes):
-        """The exit code of the reader with some bytes of RAM changed (address -> byte), which has
-        to be a clear answer."""
+        """Run the reader with some bytes of RAM changed (address -> byte). Returns the exit code,
+        which has to be that of a clear answer."""
         was = {address: self.ram[address - firmware.RAM] for address in changes}
         for address, byte in changes.items():
             self.ram[address - firmware.RAM] = byte
@@ -1073,13 +1081,13 @@ ROUNDS = 120
 
 def test_damaged_tables(lab):
     """Whatever a crash has left of the tables in RAM, the reader puts together what it can, or says
-    why not."""
+    why it can't."""
     with Held(lab, append="kmemdump.coreset=minimal") as held:
         held.crash()
         with held.guest.ram() as ram:
             crashed = _Crashed(lab, held, ram)
             expect(crashed.read({}) == 0, "a good table without changes")
-            # One change each, of which it is certain what comes.
+            # Single changes whose outcome is certain.
             expect(crashed.read({crashed.smem + firmware.PARTITION: 0}) == 2, "SMEM to be refused")
             expect(crashed.read({crashed.item + firmware.TOC.size: 0}) == 1, "the rest to be saved")
             rng = random.Random(1)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Debuggers know all modules: on a dump of a crash with many of them, which have all that modules
-have, in one of them."""
+"""Debuggers know all modules in a dump. It is of a crash in one of many modules, which have
+everything that modules can have."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from harness.lab import expect
 BOARDS = ("x86_64-ramoops", "arm64-ramoops", "ppc64le-ramoops")
 NR = 60
 CRASHED = "kmemdump_many_37"
-# What is in front of a build id of 20 bytes.
+# What comes before a build id of 20 bytes.
 BUILD_ID = b"\4\0\0\0\x14\0\0\0\3\0\0\0GNU\0"
 
 
@@ -51,7 +51,7 @@ def _make_dump(there, folder):
 
 
 def _dump(lab, board):
-    """The lab of the board, the dump, and the folder of the modules; one crash for all tests."""
+    """(The lab of the board, the dump, the folder of the modules). All tests share the crash."""
     there = lab.other(board)
     folder = host.run_folder() / f"modules-{board}"
 
@@ -64,7 +64,7 @@ def _dump(lab, board):
 
 
 def _symbols(path):
-    """Of a module: name -> section that it is in, of all that stay in memory."""
+    """The symbols of a module that stay in memory: name -> the section that it is in."""
     with path.open("rb") as file:
         elf = ELFFile(file)
         names = [section.name for section in elf.iter_sections()]
@@ -76,8 +76,9 @@ def _symbols(path):
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_crash(lab, board):
-    """It starts without a complaint, lists all of them, finds what they export, and shows the way
-    through the functions of the one that crashed, also with the debugging information of that."""
+    """crash starts without a complaint, lists all modules, finds what they export, and shows the
+    backtrace through the module that crashed, also with the debugging information of that
+    module."""
     there, core, modules = _dump(lab, board)
     module = modules / f"{CRASHED}.ko"
     sym = [f"sym many_{i:02}_{kind}" for i in (0, 37, NR - 1)
@@ -128,8 +129,8 @@ print(json.dumps({
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_drgn(lab, board):
-    """It knows where each section of each module is, and which build that is of; the stack of the
-    crash goes through the functions of the module."""
+    """drgn knows where each section of each module is, and which build the module is of. The stack
+    of the crash goes through the functions of the module."""
     there, core, modules = _dump(lab, board)
     module = modules / f"{CRASHED}.ko"
     text = host.drgn(there.kernel.vmlinux, core, DRGN, files=[module])
@@ -151,7 +152,7 @@ def test_drgn(lab, board):
     expect(out["symbol"] and out["size"] == 81920, "what the module has", text[-1000:])
 
 
-# As lx-symbols of the kernel does it: tell gdb where the sections of a module are.
+# Tell gdb where the sections of a module are, as lx-symbols of the kernel does.
 GDB = """
 import gdb
 char = gdb.lookup_type("char").pointer()
@@ -177,8 +178,8 @@ while entry != head:
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_gdb(lab, board):
-    """A script finds all modules, and the sections of each; with those of the one that crashed,
-    gdb shows the way through its functions."""
+    """A script finds all modules, and the sections of each. With the sections of the module that
+    crashed, gdb shows the backtrace through its functions."""
     there, core, modules = _dump(lab, board)
     module, script = modules / f"{CRASHED}.ko", lab.dumps / "modules.py"
     script.write_text(GDB)

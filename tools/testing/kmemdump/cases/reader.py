@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The reader on everything but a good dump; built with ASan and UBSan. It reads the stored record
-of a real crash, so that no kernel is needed; the case torn checks that it is like today's."""
+"""The reader, built with ASan and UBSan, on everything but a good dump. The tests use the stored
+record of a real crash, so they need no kernel. The case torn checks that a record of today is like
+it."""
 
 import io
 import json
@@ -51,7 +52,7 @@ def _elf(lab):
 
 
 def _notes_end(elf):
-    """Where the notes of the core end; all that the reader goes by stands before."""
+    """Where the notes of the core end. All that the reader depends on is before that."""
     [notes] = ELFFile(io.BytesIO(elf)).iter_segments("PT_NOTE")
     return notes["p_offset"] + notes["p_filesz"]
 
@@ -108,8 +109,8 @@ def test_good_one(lab):
 
 
 def test_truncated(lab):
-    """Cut at, around and between the ends of its frames: never whole. Up to the end of the first
-    data frame, which has the list of regions, nothing can be read."""
+    """A record that is cut at, around or between the ends of its frames is never called whole. Up
+    to the end of the first data frame, which has the list of regions, nothing can be read."""
     data = _record()
     frames = _frames(data)
     rnd = random.Random(1)
@@ -127,7 +128,7 @@ def test_truncated(lab):
 
 
 def test_log_and_truncation(lab):
-    """log ends with 0 exactly when check misses nothing of the log, and prints all of it then.
+    """log ends with 0 exactly if check misses nothing of the log, and prints all of it then.
     Otherwise, each line that it prints is one of the log."""
     data = _record()
     whole = _run(lab, data, LOG)["log"].out
@@ -147,7 +148,8 @@ def test_log_and_truncation(lab):
 
 
 def test_truncated_elf(lab):
-    """Cut up to the end of its notes, the core can't be read; behind that, check notices it."""
+    """A core that is cut before the end of its notes can't be read. If it is cut after that, check
+    notices."""
     data = _elf(lab)
     end = _notes_end(data)
     rnd = random.Random(2)
@@ -159,15 +161,15 @@ def test_truncated_elf(lab):
                str(check))
 
 
-# Of every byte of the first two frame headers one bit; and some of all the record.
+# Which bits are flipped: one in every byte of the first two frame headers, or some anywhere.
 FLIPS = {"headers": lambda bits: [8 * at + at % 8 for at in range(128)],
          "anywhere": lambda bits: random.Random(3).sample(range(bits), 120)}
 
 
 @pytest.mark.parametrize("where", FLIPS)
 def test_one_bit_flipped(lab, where):
-    """In a record no flipped bit goes unnoticed but those that change nothing: zstd makes the
-    same image then."""
+    """Each flipped bit in a record is noticed, except those that change nothing, so that zstd makes
+    the same image."""
     host.install(["zstd"])
     data, image = _record(), _elf(lab)
     noticed = 0
@@ -183,8 +185,8 @@ def test_one_bit_flipped(lab, where):
 
 
 def test_bits_flipped_in_the_elf(lab):
-    """Up to 20 bits in the headers and notes of the core, which have no checksums of their own.
-    What check calls good, show prints right, if its name is still there."""
+    """Flip up to 20 bits in the headers and notes of the core, which have no checksums of their
+    own. If check calls it good, and the name is still there, show prints the right text."""
     data = _elf(lab)
     rnd = random.Random(4)
     codes = []
@@ -210,8 +212,8 @@ def test_memory_changed(lab):
 
 
 def test_lost_frame(lab):
-    """A damaged frame costs itself; what stands in the others is still read. Without the first,
-    which has the list of regions, there is nothing to read."""
+    """A damaged frame loses what is in it, and the others are still read. Without the first one,
+    which has the list of regions, nothing can be read."""
     data = _record()
     frames = _frames(data)
     for number, (start, end) in enumerate(frames[1:-1], 1):
@@ -232,8 +234,8 @@ def test_lost_frame(lab):
 
 
 def test_hole_in_a_region(lab):
-    """Of a region that has lost a frame in its middle, show prints what stands before the hole, and
-    does not go on behind it as if there were none."""
+    """If a region has lost a frame in its middle, show prints what is before the hole, and does not
+    go on after it as if there were no hole."""
     data, holes = _record(), 0
     file = lab.dumps / "hole"
 
@@ -258,7 +260,7 @@ def test_hole_in_a_region(lab):
 
 
 def test_foreign_files(lab):
-    """Files that are no dumps, some of which start like one."""
+    """Files that are not dumps, some of which start like one."""
     rnd = random.Random(5)
     for data in (b"\x7fELF", b"\x7fELF" + bytes(200), lab.reader_path.read_bytes(),
                  b"\x28\xb5\x2f\xfd" + bytes(100), b"hello\n", bytes(100000),
@@ -284,7 +286,7 @@ def test_no_file(lab):
 
 
 def test_terminal_escapes(lab):
-    """Names and log text of a dump can't drive the terminal."""
+    """Names and log text of a dump can't control the terminal."""
     data = replaced(_elf(lab), b"my_critical_data\0", b"my\x1b[2J\x07\x9b_al_data\0")
     data = replaced(data, b"Linux version 6", b"Linux\x1b[2J\x9b\x07_n 6")
     answers = _run(lab, data)
@@ -316,7 +318,8 @@ def _forge(data, at, field, value):
 
 
 def _short(data, frames):
-    """The second frame of data has what the last one has, which is less than it claims."""
+    """Replace the second data frame by the last one, which has less data than the second one
+    claims."""
     (_, end), (start, stop), last = frames[3], frames[4], data[slice(*frames[-2])]
     bad = data[:start] + last + data[stop:]
     return _forge(bad, end - 64, "time", len(last))
@@ -353,7 +356,8 @@ def _forgeries():
 
 
 def test_forged_frames(lab):
-    """Frames whose checksums are right and whose claims are not: never called whole."""
+    """A record is never called whole if the checksums of its frames are right, but their claims are
+    not."""
     for what, (bad, code, reason) in _forgeries().items():
         check = _run(lab, bad, CHECK)["check"]
         expect(check.code == code and reason in check.text,
@@ -375,14 +379,13 @@ def test_forged_sizes(lab):
                str(check))
 
 
-# Of an entry of the list of regions: where a field is, and how it is packed.
+# Fields of an entry in the list of regions: (offset, how the field is packed).
 FIRST_PIECE, NR_PIECES, SIZE = (140, "<I"), (144, "<I"), (160, "<Q")
 
 
 def test_forged_entries(lab):
-    """An entry of the list whose pieces are not in the table of pieces, or do not have the size of
-    the region, is refused: what is read of it would not fit its place. The log does not need the
-    list."""
+    """An entry is refused if its pieces are not in the table of pieces, or do not have the size of
+    the region: there might be no room for what is read of it. The log does not need the list."""
     elf = _elf(lab)
     note = elf.index(b"KMEMDUMP\0") + 12
     _, header, row, _, _, pieces = struct.unpack_from("<6I", elf, note)
@@ -416,8 +419,8 @@ def _pieces(lab, elf, name):
 
 
 def _with_checksum(lab, elf, name, at, new):
-    """@elf with @new at the offset @at of a region's bytes, and with a checksum of the region that
-    is right."""
+    """@elf with @new at the offset @at of a region's bytes, and with the right checksum of that
+    region."""
     pieces = _pieces(lab, elf, name)
     bad = changed(elf, pieces[0][0] + at, new)
     was, now = (xxh64(b"".join(core[start:start + size] for start, size in pieces))
@@ -426,19 +429,19 @@ def _with_checksum(lab, elf, name, at, new):
 
 
 def test_log_of_bad_records(lab):
-    """A record of the log whose text is not its own, or is longer than its place, is counted and
-    not printed, though the checksum of its region is right."""
+    """A record of the log whose text belongs to another one, or is longer than its place, is
+    counted and not printed, even if the checksum of its region is right."""
     elf = _elf(lab)
     text_len = int(re.search(rb"^OFFSET\(printk_info.text_len\)=(\d+)$", elf, re.M)[1])
     whole = _run(lab, elf, LOG)["log"].out.splitlines()
-    # The ring never was full, so the first record is the first in each of its parts.
+    # The ring was never full, so the first record is the first one in each of its parts.
     for name, at, new in (("log_text", 0, b"\x55" * 8), ("log_infos", text_len, b"\xff\x7f")):
         log = _run(lab, _with_checksum(lab, elf, name, at, new), LOG)["log"]
         expect(log.code == 1 and b"1 records of the log are damaged" in log.err and
                log.out.splitlines() == whole[1:], f"all but the first line: {name}", str(log)[:2000])
 
 
-# The region that is damaged -> how log ends then, with what JUNK has in it.
+# The region that is damaged -> the exit codes of log for each of JUNK in its place.
 JUNK = (bytes(88), b"\xff" * 88, b"\x01" * 88)
 ENDS = {"log_descs": (1, 1, 1), "log_infos": (1, 1, 1), "log_text": (1, 1, 1),
         "log_ring": (2, 2, 2), "log_prb": (2, 2, 2)}
@@ -456,12 +459,12 @@ def test_log_ring_damaged(lab, name):
 
 
 def test_log_in_no_region(lab):
-    """The log is found by the headers of a dump of all memory, whose own list of regions is good and
-    has nothing of it."""
+    """The log is found by the headers of a dump of all memory, even if its own list of regions is
+    good but has no log."""
     core, made = ElfCore(_elf(lab)), FullDump()
     loads = [(0, RAM_START, bytes(made.ram))] + core.loads
     [info] = [desc for name, _, desc in core.notes if name == "VMCOREINFO"]
-    # The first line of a name counts.
+    # If a line is there twice, the first one counts.
     notes = note("VMCOREINFO", 0, made.info + info)
     where, data = [], b""
     for vaddr, paddr, content in loads:
@@ -478,14 +481,14 @@ HIGH, PAGE = 0xffff888000000000, 4096
 
 
 def _per_cpu_core():
-    """A core with a per-CPU region; the part of CPU 0 is not in it. The list has no checksum."""
+    """A core with a per-CPU region. The part of CPU 0 is missing. The list has no checksum."""
     notes = region_list([("counters", 0, 2, 2 * PAGE, PAGE)],
                         [(HIGH, PAGE, 0), (HIGH + 2 * PAGE, PAGE, 1)])
     return elf_core([(HIGH + 2 * PAGE, 0, PAGE, 0)], notes, b"of CPU 1".ljust(PAGE, b"\0"))
 
 
 def test_part_of_a_cpu(lab):
-    """One CPU's part is shown though that of another is missing."""
+    """The part of one CPU is shown even if that of another one is missing."""
     file = lab.dumps / "per-cpu"
     file.write_bytes(_per_cpu_core())
     expect("region counters: cut, 4096 of 8192 bytes" in lab.reader("check", file, status=1),
@@ -498,7 +501,7 @@ def test_part_of_a_cpu(lab):
 
 
 def test_exit_code_of_list(lab):
-    """list ends as check does, whatever it prints."""
+    """list has the exit code that check has, whatever it prints."""
     data = _record()
     frames = _frames(data)
     for bad in (data[:frames[-1][0]], changed(data, frames[3][0] + 8, bytes(40)), data):

@@ -9,7 +9,7 @@ from harness.lab import RECORD, expect
 
 
 def test_too_small(lab):
-    """The log and VMCOREINFO come first; check says what is cut and what is missing."""
+    """The log and VMCOREINFO come first. check says what is cut and what is missing."""
     dump, console = lab.crash_in("small", "irqsoff", area="0x18000", options="random_kib=512")
     expect("dump saved in part" in console, "the kernel to say that it is partial", console)
     expect(dump.stat().st_size <= 0x18000, "a record no larger than its area")
@@ -26,7 +26,7 @@ def test_too_small(lab):
 
 
 def test_smaller_than_the_log(lab):
-    """What is there of it can be read: with a cut log, the part that is not cut."""
+    """If even the log does not fit, the part of it that is not cut can be read."""
     dump, _ = lab.crash_in("tiny", "irqsoff", area="0x1000")
     out = lab.reader("check", dump, status=1)
     expect("partial record" in out, "check to call it partial", out)
@@ -44,8 +44,8 @@ def test_full_log(lab):
 
 @pytest.mark.parametrize("area, log", [("0x10000", "256K"), ("0x40000", "2M")])
 def test_larger_log(lab, area, log):
-    """Of a log that is larger than the area, what came last can be read: the panic, and as much of
-    what was before it as there is room for; also if the log has gone round its ring."""
+    """If the log is larger than the area, its end can be read: the panic, and as many older lines
+    as there is room for. That is so even if the log has gone round its ring."""
     with lab.guest(area=area, append=f"log_buf_len={log} printk.devkmsg=on") as guest:
         # Lines that go to no console, and do not compress.
         guest.run("head -c 1600000 /dev/urandom | base64 -w 67 | sed 's/^/<7>/' | "
@@ -58,7 +58,7 @@ def test_larger_log(lab, area, log):
                  "Kernel panic - not syncing: sysrq triggered crash", "Call Trace"):
         expect(text in log, f"{text!r} in the log", log[-3000:])
     lines = re.findall(r"[0-9A-Za-z+/]{67}$", log, re.M)
-    # A line takes 71 bytes, and what describes it 112, of which most are the same in all.
+    # A line takes 71 bytes, and its description 112, most of which are the same for all lines.
     expect(len(lines) * 100 > int(area, 16) // 2, "older lines, too", str(len(lines)))
     expect(log.index("the last line") > log.rindex(lines[-1]), "in their order", log[-3000:])
 
@@ -88,7 +88,7 @@ def test_16_mib(lab):
     expect("complete record" in out and "region random" not in out, "all of it intact", out)
 
 
-# An area that can't be -> what the kernel says.
+# An impossible size of the area -> what the kernel says.
 IMPOSSIBLE = {"0x2000000": "no room for a kmemdump area", "11": "is no multiple of 4096, or too large",
               "100000": "is no multiple of 4096, or too large",
               "0x80000000": "is no multiple of 4096, or too large"}
@@ -96,7 +96,7 @@ IMPOSSIBLE = {"0x2000000": "no room for a kmemdump area", "11": "is no multiple 
 
 @pytest.mark.parametrize("area", IMPOSSIBLE)
 def test_impossible_size(lab, area):
-    """An area that can't be is refused by name; the dmesg records are there all the same."""
+    """An impossible area is refused with a reason, and the dmesg records are there all the same."""
     with lab.guest(area=area) as guest:
         log = guest.run("dmesg")
         expect(IMPOSSIBLE[area] in log, "a clear message", log)
@@ -108,16 +108,16 @@ def test_impossible_size(lab, area):
 
 
 def test_no_memory_to_read_it(lab):
-    """A record that is larger than the memory that is left is shown as far as there is memory for
-    it, and can be erased: or no later crash would be saved, for a reason that nobody sees."""
+    """A record that is larger than the free memory is shown as far as there is memory for it, and
+    can be erased. Otherwise no later crash would be saved, and nobody would see why."""
     larger = "memmap=52M$0x10000000 ramoops.mem_size=0x3400000"
     with lab.guest(area="0x3000000", append=larger) as guest:
         guest.crash("insmod kmemdump_crash.ko mode=irqsoff random_kib=44000")
         guest.run("umount /sys/fs/pstore")
         guest.run("mkdir /fill && mount -t tmpfs -o size=100% none /fill")
         free = int(re.search(r"MemAvailable: +(\d+) kB", guest.run("cat /proc/meminfo"))[1])
-        # 31 MiB are left, give or take some, as the kernel only estimates what is available: not
-        # enough for the record, which is of 43, but for half of it and for the shell.
+        # About 31 MiB are left, because the kernel only estimates what is available. That is not
+        # enough for the record of 43 MiB, but for half of it and for the shell.
         guest.run(f"dd if=/dev/zero of=/fill/all bs=1M count={free // 1024 - 31}", timeout=120)
         guest.run("mount -t pstore none /sys/fs/pstore")
         log = guest.run("dmesg")
@@ -135,7 +135,7 @@ def test_no_memory_to_read_it(lab):
 
 
 def test_odd_size(lab):
-    """No silent rounding to a power of two."""
+    """The size is not silently rounded to a power of two."""
     with lab.guest(area="102400") as guest:
         backends = guest.run("cat /sys/kernel/debug/kmemdump/backends")
         expect("\t102388 bytes\t" in backends, "the size asked for, less ramoops' header", backends)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Panics while every other CPU registers, moves and unregisters regions in a loop.
 
-Walkers at panic take no lock, so whatever the other CPUs were in the middle of, the
-dump has to be complete, with every region that was there all the time, and with the
-checksum of each region right. The module panics only when a region of one of the other
-CPUs is registered, which that CPU then moves to and fro until it is stopped."""
+Panic code that walks the regions takes no lock. So whatever the other CPUs were in the middle of,
+the dump has to be complete, with every region that was there all the time, and with the right
+checksum of each region. The module panics only when a region of one of the other CPUs is
+registered, which that CPU then moves back and forth until it is stopped."""
 
 import re
 
@@ -14,7 +14,7 @@ from harness.lab import expect
 
 CPUS = 4
 STABLE = {f"stable-{i}" for i in range(50)}
-# Of the module: it does not panic before.
+# The module does not panic before this many rounds.
 LEAST_ROUNDS = 100
 
 
@@ -32,10 +32,10 @@ def _check(lab, dump, console):
 
 
 def panics(lab, runs):
-    """Crash one guest as often as there are @runs, each after another delay."""
+    """Crash one guest once for each of @runs, each time after another delay."""
     with lab.guest(cpus=CPUS, timeout=300) as guest:
         for run in runs:
-            # From right at the start to some thousand rounds, at uneven places.
+            # From the very start to some thousand rounds, at uneven intervals.
             command = f"insmod kmemdump_storm.ko least_rounds={LEAST_ROUNDS} " \
                       f"delay_us={run * 7919 % 20011}"
             _check(lab, *lab.crash(guest, f"storm-{run}", command, timeout=300))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The story a driver author lives, from insmod to the text on the host."""
+"""The story that a driver author lives, from insmod to the text on the host."""
 
 import re
 import shutil
@@ -93,7 +93,7 @@ def test_log(lab):
 
 
 def test_larger_log(lab):
-    """With log_buf_len=, the kernel leaves the buffers that its symbols name."""
+    """With log_buf_len=, the kernel no longer uses the buffers that its symbols name."""
     with lab.guest(append="log_buf_len=1M") as guest:
         expect(lab.listing(guest)["log_text"][2] == str(1 << 20), "the larger buffer")
         dump, _ = lab.crash(guest, "larger-log")
@@ -127,7 +127,7 @@ def test_readelf(lab):
 
 
 def test_crash_minimal(lab):
-    """Stock crash, whose answer has to be what our own reader prints."""
+    """Stock crash has to print the same log as our own reader."""
     out = host.crash(lab.kernel.vmlinux, lab.elf(lab.story_dump), ["log"], "--minimal")
     ours = lab.reader("log", lab.story_dump)
     expect("sysrq triggered crash" in out, "crash --minimal to print the log", out[-3000:])

@@ -38,7 +38,8 @@ def test_control_file(lab):
 
 
 def test_symbol_of_a_module(lab):
-    """It goes when the module goes, without a complaint about the module."""
+    """The region of a symbol in a module goes with the module, without a complaint about the
+    module."""
     with lab.guest() as guest:
         guest.run("insmod kmemdump_provider.ko")
         expect("File exists" in _write(guest, "kmemdump_provider:annotated+64"),
@@ -51,17 +52,17 @@ def test_symbol_of_a_module(lab):
 
 
 def test_lockdown(lab):
-    """Who may not read kernel memory may not have it dumped either."""
+    """Users who may not read kernel memory may not have it dumped either."""
     with lab.guest(append="lockdown=confidentiality kmemdump.symbols=linux_banner") as guest:
         rows = lab.listing(guest)
         expect("linux_banner" not in rows, "the boot parameter refused", str(rows))
         expect("linux_banner left out: -EPERM" in guest.run("dmesg"), "a warning")
-        # This one debugfs refuses already, for any file that can be written to.
+        # debugfs itself refuses the control file, as it does any file that can be written.
         expect("ermitted" in _write(guest, "jiffies+8"), "the control file refused")
 
 
 def test_classes(lab):
-    """A backend that is meant to have the log gets nothing else, and the list says why."""
+    """A backend that is to have only the log gets nothing else, and the list says why."""
     with lab.guest(append="kmemdump.classes=ramoops:log+nonsense") as guest:
         expect('there is no class "nonsense"' in guest.run("dmesg"), "a warning")
         guest.run("insmod kmemdump_test.ko")

@@ -19,18 +19,19 @@ def _used(ram, zone):
     return ZONE.unpack_from(ram, zone)[2]
 
 
-# Of the writes of a record: its header, then two for each frame of up to 128 KiB of the image.
-# The log and all else that comes before the region of 14000 KiB take less than ten frames,
-# and that region more than a hundred. So the first WRITES - 1 write some of it, not all.
+# A record is written in this order: its header, then two writes for each frame of up to 128 KiB of
+# the image. The log and all else that comes before the region of 14000 KiB take less than ten
+# frames, and that region takes more than a hundred. So the first WRITES - 1 writes save some of
+# that region, but not all.
 WRITES = 50
 
 
 def test_reset_while_writing(lab):
-    """A real one: the machine is stopped in the middle of the write, and reset there."""
+    """A really torn record: the machine is stopped in the middle of the write, and reset there."""
     with lab.guest(area="0x1000000", append="nokaslr") as guest, guest.ram() as ram:
         zone = lab.find_zone(guest, ram)
         start = len(guest.text)
-        # It stops the machine, which reads the command when it goes on.
+        # The debugger stops the machine, which reads the command when it goes on.
         debugger = Debugger(guest)
         debugger.stop_at("pstore_kmemdump_write")
         guest.send("insmod kmemdump_crash.ko mode=irqsoff random_kib=14000")
@@ -39,7 +40,7 @@ def test_reset_while_writing(lab):
         expect(used > 1 << 20, "a record that has begun", str(used))
         debugger.stop_at(None)
         guest.qmp("system_reset")
-        # Now it has reset: QEMU does that before it takes another command.
+        # QEMU resets the machine before it takes another command, so the reset is done after this.
         guest.qmp("query-status")
         debugger.send("D")
         booted = guest.wait(r"\nguest: booted\n", start=start)
@@ -56,8 +57,8 @@ def test_reset_while_writing(lab):
 
 
 def _tamper(lab, name, change):
-    """Crash, let @change change the zone in RAM at the reset, and boot: (record or None, the log
-    of that boot). Where no record is left, the next crash has to be saved."""
+    """Crash, let @change change the zone in RAM at the reset, and boot: (record or None, the log of
+    that boot). If no record is left, the next crash has to be saved."""
     with lab.guest() as guest:
         guest.run("insmod kmemdump_test.ko")
         lab.crash(guest, f"{name}-as-it-was")
@@ -88,8 +89,7 @@ def test_commit_missing(lab):
 
 
 def test_commit_of_an_older_record(lab):
-    """The tail that an older record left behind, which has another id, does not finish a newer
-    one."""
+    """The tail of an older record, which has another id, does not complete a newer one."""
     def change(ram, zone):
         end = zone + ZONE.size + _used(ram, zone)
         commit = list(FRAME.unpack_from(ram, end - FRAME.size))
@@ -105,8 +105,8 @@ def test_commit_of_an_older_record(lab):
 
 
 def test_header_damaged(lab):
-    """Nothing is lost for a flipped bit in the header of the record: the kernel says that it is
-    damaged, and shows it; the reader says so, too, and has all regions."""
+    """A flipped bit in the header of the record loses nothing: the kernel says that the record is
+    damaged, and shows it. The reader says so, too, and has all regions."""
     def change(ram, zone):
         at = zone + ZONE.size + 20
         overwrite(ram, at, bytes([ram[at] ^ 1]))
@@ -119,16 +119,16 @@ def test_header_damaged(lab):
            "the rest intact", out)
 
 
-# Where the header of the zone is damaged, and what stands there then. The sizes are as in a line of
-# the cache from before the crash, which the reset has lost.
+# Damage of the header of the zone: (offset, the bytes there, or None for a flipped bit). "sizes"
+# are those from before the crash, as if the reset had lost the line of the cache with the new ones.
 ZONE_DAMAGE = {"signature": (2, None), "sizes": (4, bytes(8)), "start": (4, struct.pack("<I", 4096)),
                "impossible": (8, b"\xff\xff\xff\x7f")}
 
 
 @pytest.mark.parametrize("what", ZONE_DAMAGE)
 def test_zone_header_damaged(lab, what):
-    """The frames of a record tell all that has to be known of it: whatever the header of its zone
-    says, it is shown, and is whole."""
+    """The frames of a record say all that is needed. Whatever the header of its zone says, the
+    record is shown, and is whole."""
     def change(ram, zone):
         at, new = ZONE_DAMAGE[what]
         overwrite(ram, zone + at, new or bytes([ram[zone + at] ^ 0x10]))
@@ -152,8 +152,8 @@ def test_erased_for_good(lab):
 
 
 def test_garbage_in_a_good_zone(lab):
-    """A zone that says it has a record, and has nothing of one, does not keep the next crash from
-    being saved."""
+    """A zone that claims to have a record, but has no part of one, does not keep the next crash
+    from being saved."""
     def change(ram, zone):
         used = _used(ram, zone)
         overwrite(ram, zone + ZONE.size, bytes((i * 7 + i // 256) & 0xff for i in range(used)))
@@ -163,8 +163,8 @@ def test_garbage_in_a_good_zone(lab):
 
 
 def test_garbage(lab):
-    """A zone with no signature, and all of its record overwritten, as in RAM that kept nothing:
-    no record, no complaint of a damaged one, and the next crash is saved."""
+    """A zone without a signature, and with all of its record overwritten, as in RAM that has lost
+    all: no record is found, no damage is reported, and the next crash is saved."""
     def change(ram, zone):
         overwrite(ram, zone, bytes((i * 7 + i // 256) & 0xff for i in range(65536)))
 
@@ -173,7 +173,8 @@ def test_garbage(lab):
 
 
 def _shape(lab, record):
-    """What readers go by in a record, and what kernels may change: not what one crash had."""
+    """What readers depend on in a record, and what kernels may change, without the data of one
+    crash."""
     data = record.read_bytes()
     at, frames = 0, []
     while at < len(data):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Records of earlier crashes stay until they were read and erased."""
+"""Records of earlier crashes stay until they are read and erased."""
 
 from harness.lab import RECORD, expect
 

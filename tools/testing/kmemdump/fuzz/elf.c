@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* An ELF core: headers, notes, the list of regions, the log. */
+/* Fuzz the reader with an ELF core: headers, notes, the list of regions, the log. */
 #include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* No part of the reader: a fault that has to be found, or none would be in the others. */
+/*
+ * This has a fault on purpose, and runs no part of the reader. If no fault is found here, the other
+ * fuzzers would not find one either.
+ */
 #include <string.h>
 
 #include "fuzz.h"
@@ -14,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!copy)
 		return 0;
 	memcpy(copy, data, size);
-	/* One byte too many. */
+	/* This reads one byte too many. */
 	fuzz_file("fault", copy, size + 1);
 	free(copy);
 	return 0;

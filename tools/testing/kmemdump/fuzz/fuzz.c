@@ -13,10 +13,10 @@
 
 #define MAX_ARGS	16
 
-/* Mappings up to this size end where the file does, to the byte. */
+/* Reads past the end of a file are noticed in mappings up to this size: see fuzz_mmap(). */
 #define EXACT_MAX	(16 << 20)
 
-/* What the program holds. */
+/* What the program has allocated, and not freed yet. */
 struct held {
 	enum kind { HELD_MEMORY, HELD_MAPPING, HELD_ELF } kind;
 	void *p;
@@ -42,7 +42,7 @@ static void hold(enum kind kind, void *p, size_t size)
 	held[nr_held++] = (struct held) { .kind = kind, .p = p, .size = size };
 }
 
-/* Forget the newest that starts at @p: the program must not give back what it has not. */
+/* Forget the newest resource at @p. If there is none, the program frees what it does not have. */
 static void let_go(enum kind kind, void *p)
 {
 	for (size_t i = nr_held; i-- > 0;) {
@@ -93,7 +93,10 @@ void fuzz_free(void *p)
 	free(p);
 }
 
-/* A mapping has whole pages, and others beside it: memory is what ASan can watch. */
+/*
+ * Give small mappings from the heap, which ASan watches to the byte. A real mapping ends at the end
+ * of a page, and others may follow it, so ASan would miss reads past the end of the file.
+ */
 void *fuzz_mmap(void *at, size_t size, int prot, int flags, int fd, off_t offset)
 {
 	void *p;
@@ -155,13 +158,13 @@ int fuzz_run(const char *verb, ...)
 		if (++argc == MAX_ARGS)
 			abort();
 	va_end(args);
-	/* getopt() is to start from the beginning. */
+	/* Make getopt() start again from the first argument. */
 	optind = 0;
 	if (!setjmp(at_exit))
 		exit_status = kmemdump_main(argc, argv);
 	if (exit_status < 0 || exit_status > 2)
 		abort();
-	/* What stands on top may use what is below. */
+	/* Free the newest first, because it may use older ones. */
 	while (nr_held)
 		give_back(&held[--nr_held]);
 	close_range(first_fd, ~0U, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Included before all of the reader's sources: has the program run again and again
- * in one process. What it would leave to the end of the process is taken back.
+ * This is included before each source file of the reader, so that one process can run the program
+ * again and again. fuzz_run() frees what the program leaves to the end of its process.
  */
 #ifndef KMEMDUMP_FUZZ_H
 #define KMEMDUMP_FUZZ_H
@@ -43,18 +43,18 @@ int kmemdump_main(int argc, char **argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Run the program with these arguments, of which NULL is the last; its exit status. */
+/* Run the program with these arguments, the last of which is NULL. Returns its exit status. */
 int fuzz_run(const char *verb, ...) __attribute__((__sentinel__));
 
 extern char fuzz_folder[];
 
-/* Make a file in that folder; its path, good until the next call. */
+/* Make a file in fuzz_folder. Returns its path, which is valid until the next call. */
 const char *fuzz_file(const char *name, const void *data, size_t size);
 
-/* All that the program can be asked about a dump. */
+/* Run all verbs of the program that print something about a dump. */
 void fuzz_dump(const char *path);
 
-/* The path of the core that the program makes; there is none yet. */
+/* Remove the core that the program made last. Returns the path for the next one. */
 const char *fuzz_core(void);
 
 #endif

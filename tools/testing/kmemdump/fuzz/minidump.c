@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A folder of files, from a list of them: length of the name, name, 32-bit length of
- * what is in it, and that.
+ * Fuzz the reader with a folder of files. The input is a list of files: the length of the name,
+ * the name, the length of the content in 32 bits, the content.
  */
 #include <endian.h>
 #include <string.h>

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A record: its frames, whose checksums are made right, or nothing would get past them. */
+/*
+ * Fuzz the reader with a record. The checksums of the frame headers are corrected first, or the
+ * reader would refuse nearly every input there.
+ */
 #include <endian.h>
 #include <stddef.h>
 #include <string.h>
@@ -28,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(copy);
 	fuzz_run("check", path, NULL);
 	fuzz_run("extract", path, fuzz_core(), NULL);
-	/* In two parts, and the second of them first. */
+	/* Assemble it from two files, of which the second part is named first. */
 	if (size > 1) {
 		char half[300];
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * RAM from 1 GiB on, as numbers of 32 bits and what follows them: where SMEM is, and
- * where its second file starts; then pieces of it, offset, length and content of each.
+ * Fuzz the reader with RAM from 1 GiB on. The input starts with two numbers of 32 bits: the offset
+ * of SMEM in RAM, and the offset at which RAM is split into two files. Then come pieces of RAM: the
+ * offset and the length, in 32 bits each, and the content.
  */
 #include <endian.h>
 #include <string.h>

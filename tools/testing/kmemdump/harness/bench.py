@@ -15,7 +15,7 @@ FIGURES = re.compile(r"figures (\w+) (\d+)((?: \d+/\d+)+) (-?\d+)")
 
 
 def _measure(guest, what, nr, pattern):
-    """The lines of the benchmark module that match @pattern."""
+    """Run the benchmark module. Returns the matches of @pattern in what it prints."""
     guest.run("dmesg -C")
     guest.run(f"insmod kmemdump_benchmark.ko what={what} nr={nr} && rmmod kmemdump_benchmark",
               timeout=1500)
@@ -128,9 +128,9 @@ IMAGE_MAP = 0xffffffff80000000
 
 
 def _vmcore(path, core, region, iomem):
-    """Put headers before RAM in the file @path, such as /proc/vmcore has: the notes of @core,
-    and a PT_LOAD for the kernel image and for each range of RAM. @region is one in the
-    linear map."""
+    """Put headers like those of /proc/vmcore before the RAM in the file @path: the notes of @core,
+    and a PT_LOAD for the kernel image and for each range of RAM. @region is a region in the linear
+    map."""
     data = core.read_bytes()
     offset, size = struct.unpack_from("<8xQ16xQ", data, 64)
     notes = data[offset:offset + size]
@@ -139,7 +139,7 @@ def _vmcore(path, core, region, iomem):
     loads = [(stext, stext - IMAGE_MAP + phys_base, 32 << 20)]
     linear = int(region["virtual"], 16) - int(region["physical"], 16)
     for low, high in re.findall(r"^([0-9a-f]+)-([0-9a-f]+) : System RAM$", iomem, re.M):
-        # Whole pages.
+        # Only whole pages.
         start, end = -(-int(low, 16) // 4096) * 4096, (int(high, 16) + 1) // 4096 * 4096
         loads.append((start + linear, start, end - start))
     head = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 4, 62, 1, 0, 64, 0, 0, 64, 56,
@@ -153,8 +153,8 @@ def _vmcore(path, core, region, iomem):
 
 
 def _sizes(lab, cpus, memory_mib):
-    """What a crash of one guest saves: label -> (raw, compressed); with that of makedumpfile
-    on the same crash as the standard set."""
+    """What a crash of a guest saves: label -> (raw, compressed). It also has what makedumpfile
+    saves of the crash of the standard set."""
     rows = {}
     vmcore = lab.dumps / "vmcore"
     for core_set in SETS:
@@ -195,9 +195,9 @@ def size(lab):
 
 
 def _fadump(lab, append):
-    """Crash a pseries guest, and save its dump to the disk: what was reserved, what is left to
-    movable pages, of that or apart from it, the bytes of the dump, and the instructions from the
-    panic until it is saved."""
+    """Crash a pseries guest, and save its dump to the disk. Returns how many bytes were reserved,
+    how many are left to movable pages (of those or apart from them), the size of the dump, and the
+    instructions from the panic until it is saved."""
     with lab.guest(append=append, cpus=1, memory_mib=2048, disk_mib=2200, icount=True,
                    timeout=900) as guest:
         reserved = int(guest.run("cat /sys/kernel/fadump/mem_reserved"))

@@ -6,7 +6,7 @@ import re
 from . import host
 from .lab import expect
 
-# How its commands start a line when something is wrong.
+# Commands of crash, and how they start a line when something is wrong.
 COMMANDS = ("sys", "ps", "bt", "bt -a", "foreach bt", "task", "runq", "mod", "timer", "irq",
             "p jiffies", "log")
 COMPLAINT = re.compile(r"^(crash|%s): .*|^WARNING: .*|.*read error.*|.*seek error.*"
@@ -15,8 +15,8 @@ COMPLAINT = re.compile(r"^(crash|%s): .*|^WARNING: .*|.*read error.*|.*seek erro
 
 
 def answers(there, core, commands, *options, files=(), greeting=()):
-    """What crash prints for each command, and that it starts with the lines of @greeting, or without
-    a word. A command may have the place of the n-th of @files as {n}."""
+    """What crash prints for each command. It has to start with the lines of @greeting, or without a
+    word if there are none. {n} in a command stands for the path of the n-th of @files."""
     asked = []
     for i, command in enumerate(commands):
         asked += [f"eval {770000 + i}", command]

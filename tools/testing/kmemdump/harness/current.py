@@ -12,7 +12,7 @@ _consoles = []
 
 
 def begin(name):
-    """From now on @name runs, in this process."""
+    """The test @name runs in this process from now on."""
     global _name, _numbers
     _name = re.sub(r"[^\w.-]+", "-", name)
     _numbers = itertools.count(1)
@@ -37,12 +37,12 @@ def consoles():
 
 
 def count_boots(number):
-    """@number boots of a guest were seen."""
+    """Count @number more boots of a guest."""
     with (host.run_folder() / "boots").open("a") as out:
         out.write(f"{number}\n")
 
 
 def boots():
-    """How many there were in this run."""
+    """How many boots there were in this run."""
     path = host.run_folder() / "boots"
     return sum(map(int, path.read_text().split())) if path.exists() else 0

@@ -10,8 +10,8 @@ from .lab import expect
 
 
 class Debugger:
-    """Stops a guest where we want it, as gdb would: it speaks with the stub that QEMU has. The
-    kernel has to be where it was linked."""
+    """Stops a guest where a test wants it, as gdb would, by means of QEMU's gdb stub. The kernel
+    has to be at the address that it was linked for."""
 
     def __init__(self, guest):
         self._vmlinux = guest.kernel.vmlinux
@@ -21,7 +21,7 @@ class Debugger:
                   **{"command-line": f"gdbserver unix:{path},server=on,wait=off"})
         self._sock = socket.socket(socket.AF_UNIX)
         self._sock.settimeout(300)
-        # The machine stops at that, which the stub may tell before it answers anything.
+        # Connecting stops the machine. The stub may say so before it answers anything.
         self._sock.connect(str(path))
         self._text = b""
         self.send("qC")
@@ -36,7 +36,7 @@ class Debugger:
         self._sock.sendall(b"$%s#%02x" % (data, sum(data) & 0xff))
 
     def answer(self):
-        """The next answer, or that the machine has stopped."""
+        """Returns the next answer, or the report that the machine has stopped."""
         while not (match := re.match(rb"\+*\$([^#]*)#..", self._text)):
             more = self._sock.recv(4096)
             expect(more, "QEMU to answer the debugger", repr(self._text))
@@ -51,7 +51,7 @@ class Debugger:
         expect(said.startswith(start), f"{start} as the answer to {command}", said)
 
     def stop_at(self, function):
-        """Have the machine stop where this function of the kernel begins, and nowhere else."""
+        """Make the machine stop where this function of the kernel begins, and nowhere else."""
         if self._where:
             self.expect("OK", f"z1,{self._where:x},1")
             self._where = None
@@ -64,7 +64,7 @@ class Debugger:
             self.expect("OK", f"Z1,{self._where:x},1")
 
     def run_until(self):
-        """Let the machine run until it stops; the CPU that has stopped it."""
+        """Let the machine run until it stops. Returns the CPU that has hit the breakpoint."""
         self.send("c")
         said = self.answer()
         stopped = re.match(r"T05thread:(\w+);", said)
@@ -72,10 +72,10 @@ class Debugger:
         return stopped[1]
 
     def run_until_last(self, times):
-        """Let the machine run until it has come to its breakpoint so many @times."""
+        """Let the machine run until it has hit its breakpoint this many @times."""
         self.run_until()
         for _ in range(times - 1):
-            # One instruction, or it would stop where it is.
+            # Step one instruction, or the machine would stop at the same place again.
             self.expect("T05", "s")
             self.run_until()
 

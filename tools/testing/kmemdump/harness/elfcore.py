@@ -9,9 +9,9 @@ import struct
 from elftools.elf.elffile import ELFFile
 from elftools.elf.enums import ENUM_E_MACHINE
 
-# Of struct elf_prstatus: where the PID and the registers are.
+# Offsets in struct elf_prstatus: the PID, and the registers.
 PR_PID, PR_REG = 32, 112
-# From here on, the number of a CPU stands in the place of the PID: an idle task has none.
+# An idle task has no PID. The note has this plus the number of the CPU instead.
 NO_PID = 1 << 22
 
 
@@ -78,7 +78,7 @@ class ElfCore:
 
 
 class Symbols:
-    """What /proc/kallsyms had."""
+    """The functions in the text of /proc/kallsyms."""
 
     def __init__(self, text):
         rows = [line.split() for line in text.splitlines()]

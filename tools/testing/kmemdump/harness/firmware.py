@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The boot firmware of a Qualcomm board, as far as minidumps go, and what host tools do
-with what it saves. From descriptions of the formats alone: nothing here is shared with
-the kernel's side."""
+"""The boot firmware of a Qualcomm board, as far as minidumps go, and what host tools do with what
+it saves. It is written from descriptions of the formats alone, and shares nothing with the kernel's
+side."""
 
 import io
 import struct
@@ -42,8 +42,8 @@ def toc(subsystems=10, status=1, revision=1, enabled=1, encryption=0, modem=0):
 
 
 def smem(item=MINIDUMP_ITEM, data=None, version=12, length=None):
-    """An image of SMEM with one item; a dict offset -> bytes, the rest is zeros. @length is what
-    the item says of itself, if that is not true."""
+    """An image of SMEM with one item: a dict offset -> bytes; all else is zeros. @length is what
+    the item claims to be its size, if that is wrong."""
     data = toc() if data is None else data
     padded = data + bytes(-len(data) % 8)
     header = bytearray(0xD0)
@@ -61,7 +61,7 @@ def smem(item=MINIDUMP_ITEM, data=None, version=12, length=None):
 
 
 def cold_start(board, **kwargs):
-    """What fills SMEM in RAM before a kernel starts."""
+    """Returns a function that fills SMEM in RAM before a kernel starts."""
     def fill(ram):
         start = board.smem - RAM
         ram[start:start + SMEM_SIZE] = bytes(SMEM_SIZE)
@@ -133,7 +133,8 @@ class Minidump:
         return b"".join(data for _, _, data in self.regions)
 
     def write(self, folder, suffix=".BIN"):
-        """The files as Sahara has the host write them; one of the same name replaces another."""
+        """Write the files as Sahara makes the host write them: a file replaces another one of its
+        name."""
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("md_*"):
             old.unlink()
@@ -143,8 +144,8 @@ class Minidump:
 
 
 def walk(ram, smem_address, look_at_valid=True, smem_size=SMEM_SIZE):
-    """Save what the table of the APSS lists. Bad if there is nothing to go by; what is wrong
-    with single regions is in the messages."""
+    """Save what the table of the APSS lists. Raises Bad if there is no table to follow. What is
+    wrong with single regions is in the messages."""
     memory = Memory(ram)
     address, size = find_item(memory, smem_address, smem_size, MINIDUMP_ITEM)
     if size < TOC.size + SUBSYSTEM.size:
@@ -177,7 +178,7 @@ def walk(ram, smem_address, look_at_valid=True, smem_size=SMEM_SIZE):
 
 
 def assemble_like_qdl(regions):
-    """What qdl makes of the regions: (ELF, what it says). It goes by addresses, not offsets,
+    """What qdl makes of the regions: (ELF, what it says). It looks at addresses, not at offsets,
     and takes each file as long as it is."""
     said = []
     kelf = next((i for i, r in enumerate(regions) if r[0].startswith("KELF")), None)
@@ -208,9 +209,9 @@ def assemble_like_qdl(regions):
 
 
 def lrdp_names(head):
-    """The names that linux-ramdump-parser finds in KELF, byte by byte behind the first STR_TBL.
-    It ends at two zeros, with one byte before them that may be anything; it raises an
-    error when it has to look for them behind the end."""
+    """The names that linux-ramdump-parser finds in KELF, byte by byte after the first STR_TBL. It
+    ends at two zeros, with one byte before them that may be anything. It raises an error if it has
+    to look for them past the end."""
     at = head.find(b"STR_TBL")
     if at < 0:
         return []
@@ -247,8 +248,8 @@ def assemble_like_lrdp(regions):
 
 
 def _check_sections(dump, whole):
-    """Who goes by sections has to find each region by its name: its bytes, and in the one
-    program header of its address."""
+    """A program that follows sections has to find each region by its name: with its bytes, and in
+    the one program header for its address."""
     elf = ELFFile(io.BytesIO(whole))
     loads = [s.header for s in elf.iter_segments() if s["p_type"] == "PT_LOAD"]
     sections = list(elf.iter_sections())
@@ -267,7 +268,7 @@ def _check_sections(dump, whole):
                f"{name} in a program header", f"{at:#x} {offset:#x} {size:#x}")
     strings = elf.get_section(elf["e_shstrndx"])
     end = strings["sh_offset"] + strings["sh_size"]
-    # That zeros fill its last page is by chance.
+    # End where the names end. There may be zeros after them in the page, but only by chance.
     try:
         found = lrdp_names(whole[:end])
     except IndexError:
@@ -276,7 +277,7 @@ def _check_sections(dump, whole):
 
 
 def check_table(dump, tasks=False):
-    """What has to hold of any table: names, addresses, and that all ways of putting it
+    """Check what has to be true of any table: names, addresses, and that all ways to put it
     together give the same ELF core. If @tasks are followed, two of them may be in the same
     pages."""
     names = dump.names
@@ -303,8 +304,8 @@ RAW_SECTION = struct.Struct("<IIIQQQQ20s")
 
 
 def rawdump(dump):
-    """The partition that firmware saves to where there is no USB host: a header, one for each
-    section, the sections. What was in the partition before follows."""
+    """The partition to which firmware saves if there is no USB host: a header, a header for each
+    section, and the sections. What was in the partition before follows."""
     at = RAW_HEADER.size + RAW_SECTION.size * len(dump.regions)
     total = at + sum(len(data) for _, _, data in dump.regions)
     out = [RAW_HEADER.pack(b"Raw_Dmp!", 0x1000, 1, 0, bytes(8), 0, total, total,
@@ -317,8 +318,8 @@ def rawdump(dump):
 
 
 class Held:
-    """A guest on a board whose firmware makes minidumps. It is held at each reset. With
-    @tasks, the kernel is to follow them."""
+    """A guest on a board whose firmware makes minidumps. It is held at each reset. With @tasks, the
+    kernel follows which tasks run."""
 
     def __init__(self, lab, append="", files=None, firmware=None, tasks=False, **kwargs):
         self.lab = lab
@@ -348,7 +349,7 @@ class Held:
                                           MINIDUMP_ITEM), "item")
 
     def check(self):
-        """The table as it is now, which has to be a good one."""
+        """Returns the table as it is now, which has to be a good one."""
         dump = self.collect()
         expect(not dump.messages, "no bad region", str(dump.messages))
         check_table(dump, self.tasks)
@@ -369,7 +370,7 @@ class Held:
         return self.guest.text[start:], self.collect()
 
     def save(self, dump, name):
-        """Check @dump and put it together; the path of the ELF core."""
+        """Check @dump, and put it together. Returns the path of the ELF core."""
         check_table(dump, self.tasks)
         folder = dump.write(self.lab.dumps / name)
         core = self.lab.dumps / f"{name}.core"
@@ -381,7 +382,8 @@ class Held:
         return core
 
     def _assemble(self, core, *parts):
-        """The reader has to make the same of each part, and of all RAM as the guest is held."""
+        """The reader has to make the same core from each of @parts, and from all RAM of the guest,
+        which is held."""
         out = self.lab.dumps / "assembled"
         ram = f"{self.guest.work / 'ram'}@{RAM:#x}"
         for args in (*([out, part] for part in parts),

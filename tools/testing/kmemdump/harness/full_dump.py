@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A dump of all memory of a machine that never was: small, in either byte order and with longs of
-either size, to test how the reader follows the kernel's list of regions. Written from the uapi
-header."""
+"""A made-up dump of all memory: small, in either byte order and with longs of either size, to test
+how the reader follows the kernel's list of regions. It is written from the uapi header."""
 
 import struct
 
@@ -12,16 +11,16 @@ HEAD = 0x10             # where in RAM the head of the list is
 MASK = 0x20             # where the mask of possible CPUs is
 CPUS = (0, 2)
 PERCPU = 1
-# Where the members of an entry are.
+# Offsets of the members of an entry.
 ENTRY = {"id": 0, "class": 4, "flags": 5, "version": 8, "nr_pieces": 12, "max_pieces": 20,
          "list": 24, "pieces": 40, "pfns": 48, "names": 56}
 ARM64 = 183
 
 
 class FullDump:
-    """The bytes are @elf, made of @ram and @lines of VMCOREINFO, which both may be changed before.
-    @regions: name -> (id, class, is per-CPU, parts of its bytes, owner). With a @tag, it is of
-    arm64, and that is the upper byte of all pointers."""
+    """@elf has the bytes. They are made from @ram and the @lines of VMCOREINFO, both of which may
+    be changed before. @regions: name -> (id, class, is per-CPU, parts of its bytes, owner). With a
+    @tag, the dump is of arm64, and the tag is the upper byte of all pointers."""
 
     def __init__(self, order="<", long_size=8, phys_size=8, tag=None):
         self.order, self.long_size, self.phys_size, self.tag = order, long_size, phys_size, tag
@@ -65,11 +64,11 @@ class FullDump:
             self.long(size)
 
     def put(self, at, data):
-        """Have @data at @at in RAM."""
+        """Put @data at @at in RAM."""
         self.ram[at:at + len(data)] = data
 
     def new(self, data):
-        """Put @data somewhere; where that is in RAM."""
+        """Put @data at the next free place. Returns where that is in RAM."""
         at = self.used
         self.put(at, data)
         self.used = -(-(at + len(data)) // 16) * 16
@@ -80,8 +79,8 @@ class FullDump:
     far_pages = (RAM_START + 3 * PAGE, RAM_START + 2 * PAGE)
 
     def _far(self, data, skip):
-        """Put @data into vmalloc memory, @skip bytes after the start of a page; its address there,
-        and that of the page frames."""
+        """Put @data into vmalloc memory, @skip bytes after the start of a page. Returns its address
+        there, and the address of the array of its page frames."""
         pages = (bytes(skip) + data).ljust(2 * PAGE, b"\0")
         for i, page in enumerate(self.far_pages):
             self.put(page - RAM_START, pages[i * PAGE:(i + 1) * PAGE])
@@ -106,7 +105,7 @@ class FullDump:
             pieces += self.piece(self.address(at), RAM_START + at, len(part))
         pieces += bytes(self.piece_size)
         if name == "far":
-            # The end of a page is in the middle of a piece.
+            # Make a page end in the middle of a piece.
             address, pfns = self._far(pieces, PAGE - room * self.piece_size - self.piece_size // 2)
         else:
             address, pfns = self.address(self.new(pieces)), 0
@@ -118,7 +117,7 @@ class FullDump:
         return RAM_START + at + self.linear
 
     def link(self, entries):
-        """Have the list be of the entries that are at @entries in RAM."""
+        """Make a list of the entries that are at @entries in RAM."""
         places = [HEAD] + [at + ENTRY["list"] for at in entries]
         # The head is in the kernel image.
         nodes = [self.image + HEAD] + [self.address(at) for at in places[1:]]
@@ -127,7 +126,7 @@ class FullDump:
 
     @property
     def info(self):
-        """What VMCOREINFO says."""
+        """The text of VMCOREINFO."""
         return "".join(f"{key}={value}\n" for key, value in self.lines.items()).encode()
 
     @property
@@ -145,7 +144,7 @@ class FullDump:
                          0, header, phdr, 2, 0, 0, 0)
         for kind, at, phys, size in ((4, notes_at, 0, len(notes)),
                                      (1, ram_at, RAM_START, len(self.ram))):
-            # No virtual addresses, as a hypervisor leaves it.
+            # There are no virtual addresses, as in the dump of a hypervisor.
             out += self.pack("IIQQQQQQ", kind, 0, at, 0, phys, size, size, 0) if wide else \
                 self.pack("IIIIIIII", kind, at, 0, phys, size, size, 0, 0)
         return (out + notes).ljust(ram_at, b"\0") + bytes(self.ram)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Fuzzing what parses that which outlives a crash: libFuzzer for the reader, and a loop
-of random changes for the harness' own walker. What they start from is made here, or is of the
-stored record, so that no kernel is needed."""
+"""Fuzz the code that parses what outlives a crash: the reader with libFuzzer, and the harness' own
+walker with a loop of random changes. The first inputs are made here, or come from the stored
+record, so that no kernel is needed."""
 
 import os
 import random
@@ -20,12 +20,12 @@ from .lab import STORED_RECORD, lab
 from .minidump import Core, Minidump, flat
 
 PACKAGES = ["clang", "libclang-rt-14-dev"]
-# Inputs that were answered wrongly once.
+# Inputs that the reader once did not handle well.
 FOUND = HERE / "fuzz/found"
 
 
 def _elf():
-    # Large inputs make few tries; what comes after that is memory.
+    # Large inputs allow few tries, so leave out the end of the core, which is memory.
     return [Minidump(Core.small()).elf, lab().elf(STORED_RECORD).read_bytes()[:65536],
             FullDump().elf, FullDump(">", 4, 4).elf, FullDump(tag=0xf4).elf]
 
@@ -61,12 +61,12 @@ TARGETS = {
     "smem": lambda: [_ram(md, cached=bool(i % 2)) for i, md in enumerate(_minidumps())],
     "rawdump": lambda: [md.rawdump() for md in _minidumps()],
 }
-# One with a fault in it, which shows that faults are found.
+# A fuzzer with a fault in it, which shows that faults are found.
 FAULT = {"fault": lambda: [b"no fault"]}
 
 
 def build():
-    """Build the fuzzers, once in a run; the folder they are in."""
+    """Build the fuzzers, once in a run. Returns the folder that they are in."""
     host.install(host.READER_PACKAGES + PACKAGES)
     out = CACHE / "fuzz"
 
@@ -83,8 +83,8 @@ def build():
 
 @dataclass
 class Fuzzed:
-    """@runs: inputs that were tried. Places in the code that were @reached in the end, and by
-    what the fuzzer started from, @at_first."""
+    """@runs: inputs that were tried. @at_first: places in the code that the first inputs reached.
+    @reached: places that were reached in the end."""
     runs: int
     at_first: int
     reached: int
@@ -94,8 +94,8 @@ class Fuzzed:
 
 
 def fuzz(name, *limits, corpus=None, seed=1):
-    """Run one fuzzer up to its @limits, which are options of libFuzzer; Fuzzed. What it learns
-    goes into the folder @corpus, for it to start from the next time."""
+    """Run one fuzzer up to its @limits, which are options of libFuzzer. Returns a Fuzzed. What the
+    fuzzer learns goes into the folder @corpus, from which it starts the next time."""
     program = build() / name
     crashes = CACHE / "fuzz-crashes" / name
     crashes.mkdir(parents=True, exist_ok=True)
@@ -107,8 +107,8 @@ def fuzz(name, *limits, corpus=None, seed=1):
         for i, data in enumerate((TARGETS | FAULT)[name]()):
             (corpus / f"seed-{i}").write_bytes(data)
         folders = [corpus] + ([FOUND / name] if (FOUND / name).exists() else [])
-        # libFuzzer takes the most memory that its process ever had, and a process starts with that of
-        # the one which it was forked from; ours looks at the RAM of guests.
+        # libFuzzer looks at the peak of its process's memory, and fork() hands the peak of the
+        # parent down. This process looks at the RAM of guests, so let a shell fork the fuzzer.
         step(f"fuzzing {name}, {' '.join(limits)}",
              ["sh", "-c", '"$@"; exit $?', "sh", str(program), f"-seed={seed}", *limits, "-timeout=60",
               "-rss_limit_mb=2048", "-detect_leaks=0", "-print_final_stats=1",
@@ -122,14 +122,14 @@ def fuzz(name, *limits, corpus=None, seed=1):
 
 
 def for_long(name, seconds, seed):
-    """Fuzz one for @seconds, from where it was the last time."""
+    """Run one fuzzer for @seconds, from where it ended the last time."""
     with host.lock(f"fuzz-{name}"):
         return fuzz(name, f"-max_total_time={seconds}", corpus=CACHE / "fuzz-corpus" / name,
                     seed=seed)
 
 
 def walk_for_long(seconds, seed):
-    """Have the harness' firmware read changed tables for @seconds: (how many, how many it
+    """Have the harness' firmware read changed tables for @seconds: (how many, how many of them it
     refused)."""
     runs = refused = 0
     end = time.monotonic() + seconds
@@ -146,7 +146,7 @@ def new_seed():
 
 
 def run(seconds):
-    """Fuzz for long, all in turn, from another point on each time."""
+    """Run all fuzzers in turn, each time with another seed."""
     seed = new_seed()
     share = seconds // (len(TARGETS) + 1)
     for name in TARGETS:
@@ -156,10 +156,10 @@ def run(seconds):
 
 
 def walk_tables(rounds, seed=1):
-    """Have the harness' firmware read tables with changes, which random, not coverage, chooses.
-    How many of them it refused."""
+    """Have the harness' firmware read tables with random changes, which no coverage guides. Returns
+    how many of them it refused."""
     md = Minidump(Core.small())
-    # Where all that it goes by is, so that most changes hit something.
+    # Start where the tables are, so that most changes hit something.
     start = min(md.table_at, md.smem_at) - 0x40000000
     ram = flat(md.ram(), 0x40000000)
     names = [name for name, *_ in firmware.walk(ram, md.smem_at, smem_size=0x6000).regions]
@@ -173,8 +173,8 @@ def walk_tables(rounds, seed=1):
 
 
 def walk(function, error, good, rounds, seed=1):
-    """Give @function @good with random changes, @rounds times: @error is all that it may raise.
-    For parsers of the harness that are written in Python. How often it did."""
+    """Call @function, a parser of the harness in Python, with random changes of @good, @rounds
+    times. It may raise nothing but @error. Returns how often it did."""
     rng = random.Random(seed)
     refused = 0
     for number in range(rounds):

@@ -23,7 +23,7 @@ BOOTED = re.compile(r"(?:^|\n)guest: booted\n")
 NOISE = re.compile(r"\r|\x1b\[[0-9;]*[A-Za-z]")
 HALF_ESCAPE = re.compile(r"(?:\x1b(?:\[[0-9;]*)?)?\Z")
 DISK_MIB = 64
-# How long QEMU may take to answer: as long as it writes a dump of its guest's memory.
+# How long QEMU may take to answer. It takes long while it writes a dump of its guest's memory.
 QMP_SECONDS = 600
 
 
@@ -50,7 +50,7 @@ def initramfs(kernel, work, files):
 
 
 def _dtb(board, cpus, memory_mib, work, more):
-    """QEMU's own device tree of the machine, with that of the board laid on it."""
+    """QEMU's own device tree of the machine, with that of the board and @more added."""
     qemu = [*host.from_testing(board.qemu), "-m", str(memory_mib), "-smp", f"sockets={cpus}", "-object",
             f"memory-backend-ram,id=ram,size={memory_mib}M", "-display", "none"]
     qemu[qemu.index("-machine") + 1] += f",dumpdtb={work / 'machine.dtb'}"
@@ -64,10 +64,10 @@ def _dtb(board, cpus, memory_mib, work, more):
 
 
 class Guest:
-    """A running guest. Its RAM is a file that the host may look into and change.
-    @firmware is called with it before the machine starts. With @hold the machine stops
-    where it would reset. @dts is laid on the device tree of the board. @program is to run it in
-    place of the QEMU that the board names."""
+    """A running guest. Its RAM is a file that the host may look into and change. @firmware is
+    called with the RAM before the machine starts. With @hold, the machine stops where it would
+    reset. @dts is added to the device tree of the board. @program replaces the QEMU that the board
+    names."""
 
     def __init__(self, kernel, files=None, append="", cpus=None, memory_mib=None,
                  devices=(), icount=False, disk_mib=DISK_MIB, timeout=120, firmware=None,
@@ -105,7 +105,7 @@ class Guest:
             with self.ram() as ram:
                 firmware(ram)
         if icount:
-            # The guest's clock counts instructions then, one a nanosecond.
+            # The guest's clock counts instructions then, one per nanosecond.
             self.cmd = [arg.replace("thread=multi", "thread=single") for arg in self.cmd]
             self.cmd += ["-icount", "shift=0,sleep=off"]
         self.proc = subprocess.Popen(self.cmd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -173,7 +173,8 @@ class Guest:
                 self._more.wait(min(left, 1))
 
     def wait_more(self, start, timeout=1):
-        """What the console has from @start on, after a while at the latest."""
+        """The console's text from @start on. If there is none, wait for more, but no longer than
+        @timeout."""
         with self._more:
             if len(self.text) <= start:
                 self._more.wait(timeout)
@@ -187,7 +188,7 @@ class Guest:
         self.proc.stdin.flush()
 
     def run(self, command, check=True, timeout=120):
-        """Type a command at the prompt; what it printed."""
+        """Type a command at the prompt. Returns what it printed."""
         start = len(self.text)
         self.send(command)
         self.wait(r"\n", timeout, start)
@@ -200,7 +201,7 @@ class Guest:
         return out
 
     def crash(self, command="echo c > /proc/sysrq-trigger", timeout=120):
-        """Have the guest crash and boot again by itself; the console's text of all that."""
+        """Have the guest crash and boot again by itself. Returns the console's text of that."""
         start = len(self.text)
         self.send(command)
         self.wait(r"Kernel panic - not syncing", timeout, start)
@@ -208,8 +209,9 @@ class Guest:
         return self.text[start:]
 
     def crash_and_hold(self, command="echo c > /proc/sysrq-trigger", timeout=120):
-        """Have the guest crash, and stop it at the reset, with its RAM as the crash left it; the
-        console's text of that. @command is what to type, or a function that has it crash."""
+        """Have the guest crash, and stop it at the reset, with its RAM as the crash left it.
+        Returns the console's text of that. @command is what to type, or a function that crashes the
+        guest."""
         self.qmp("set-action", reboot="shutdown", shutdown="pause")
         start = len(self.text)
         if callable(command):
@@ -226,22 +228,22 @@ class Guest:
         self._wait_boot(start, timeout)
 
     def wait_held(self, timeout=120):
-        """Wait until the machine stands where it would reset."""
+        """Wait until the machine is held where it would reset."""
         deadline = time.monotonic() + timeout
         while self.qmp("query-status")["status"] != "shutdown":
             if time.monotonic() > deadline or self._closed:
                 raise Failed(f"guest {self.board.name}: no reset; the console ends with:\n"
                              f"{self.text[-2000:]}")
             time.sleep(0.1)
-        # What the machine has printed is in the pipe or in self.text.
+        # All that the machine has printed is in the pipe or in self.text.
         while not self._closed and select.select([self.proc.stdout], [], [], 0)[0]:
             time.sleep(0.01)
         with self._more:
-            # self._read_to() holds this lock from when it reads the pipe to when self.text has it.
+            # self._read_to() holds this lock from reading the pipe until the data is in self.text.
             pass
 
     def release(self, timeout=120, hold=True):
-        """Let a machine that is held there reset, and wait until it has booted. It is to @hold at
+        """Let a machine that is held reset, and wait until it has booted. With @hold, it is held at
         the next reset, too."""
         start = len(self.text) - 1
         self.qmp("set-action", reboot="reset")
@@ -298,12 +300,11 @@ class Guest:
             raise Failed(f"QEMU does not answer {command}: {err!r}\nconsole: {self.log}") from err
 
     def copy_ram(self, target, offset_mib):
-        """Copy the guest's RAM to a file, from that place there on; zeros become holes."""
+        """Copy the guest's RAM to a file, from @offset_mib there on. Zeros become holes."""
         subprocess.run(["dd", f"if={self.work / 'ram'}", f"of={target}", "bs=1M", "conv=sparse",
                         f"seek={offset_mib}"], check=True, capture_output=True)
 
     def ram(self):
-        """The guest's RAM, as a mutable buffer. Offsets are from where the
-        board has its RAM."""
+        """The guest's RAM, as a mutable buffer. Offset 0 is where the board has its RAM."""
         with (self.work / "ram").open("r+b") as file:
             return mmap.mmap(file.fileno(), 0)

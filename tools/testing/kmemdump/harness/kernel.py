@@ -14,20 +14,20 @@ from . import host
 from .host import CACHE, HERE, JOBS, REPO, Failed
 
 
-# Lines of ours in the output of a compiler that also sees other files. Not ram_core.c:
-# sparse has eight warnings about the pristine one.
+# Lines of our files in the output of a compiler that also sees others. ram_core.c is not one of
+# them, because sparse has eight warnings about it as it is in mainline.
 OURS = re.compile(r"((mm/kmemdump|arch/powerpc/fadump|drivers/soc/qcom/minidump)/\w+\.[ch]|"
                   r"kmemdump\w*\.[ch]|soc/qcom/minidump\.h|fs/pstore/(ram|platform|inode)\.c)"
                   r":\d+:")
 COMPLAINT = re.compile(r":\d+:.*(warning|error)", re.I)
-# What gcc says of where else it is: before it and after it.
+# How gcc says where else a complaint belongs: the first comes before it, the other one after it.
 INLINED = re.compile(r"inlined from ")
 EXPANDED = re.compile(r": note: in (expansion|definition) of macro")
 
 
 def ours(output):
-    """What compilers complain of in lines of ours; also where gcc names a line of a header,
-    of which the macro or the function is that a line of ours uses."""
+    """What compilers complain of in lines of ours. That includes complaints about a line of a
+    header that is part of a macro or a function that a line of ours uses."""
     complaints, before = [], []
     for line in output.splitlines():
         if COMPLAINT.search(line):
@@ -41,7 +41,7 @@ def ours(output):
                      if any(OURS.search(line) for line in lines))
 
 
-# Variants that have no object in common with the kernel of their board.
+# Variants that share no object file with the kernel of their board.
 ALONE = ("demo",)
 
 
@@ -74,7 +74,7 @@ class Kernel:
         self.build_dir = tree.dir / folder
         self.vmlinux = self.build_dir / "vmlinux"
         self.image = self.build_dir / board.image
-        # Where options have changed since, one of that base comes after a fragment.
+        # If options are different in a base, a fragment for that base comes after the general one.
         self.fragments = [HERE / "configs" / name
                           for fragment in filter(None, ("common", board.config, variant))
                           for name in (f"{fragment}.config", f"{fragment}-{tree.base}.config")
@@ -120,18 +120,18 @@ class Kernel:
 
     def _build(self):
         if self.variant and self.variant not in ALONE and not self.build_dir.exists():
-            # What they have in common need not be built again.
+            # Start from the kernel of the board, so that shared objects are not built again.
             shutil.copytree(Kernel(self.tree, self.board).build().build_dir, self.build_dir,
                             symlinks=True, ignore=shutil.ignore_patterns("kmemdump-*",
                                                                          "out-of-tree"))
         self.configure()
-        # How many steps it was last time; about 1200 for a cold build.
+        # How many steps the last cold build took. The first time, expect about 1200.
         memory = self.build_dir / "kmemdump-steps"
         cold = not self.vmlinux.exists()
         expect = None
         if cold:
             expect = int(memory.read_text()) if memory.exists() else 1200
-        # One after the other: each takes all cores, and is timed.
+        # Build one kernel after the other: each build takes all cores, and is timed.
         with host.lock("compiler"):
             start, hits = time.monotonic(), self._ccache_hits()
             steps = host.step(f"building the kernel {self.name}",
@@ -158,7 +158,7 @@ class Kernel:
                                               re.M))
 
     def compile(self, *targets):
-        """Build @targets; the process, and what the compiler says of our files."""
+        """Build @targets. Returns the process, and what the compiler says about our files."""
         proc = subprocess.run(self.make_args(*targets), capture_output=True, text=True,
                               env=self.env())
         return proc, ours(proc.stdout + proc.stderr)
@@ -168,7 +168,8 @@ class Kernel:
         return self.build_dir / path
 
     def out_of_tree(self, name, sources):
-        """Build @sources as modules outside of any tree; the folder they are in then."""
+        """Build @sources as modules outside of any tree. Returns the folder that they are in
+        then."""
         folder = self.build_dir / "out-of-tree" / name
 
         def build():
@@ -191,12 +192,12 @@ class Kernel:
 
 
 def guest_reader(board):
-    """Build the kmemdump program for guests of a @board; its path."""
+    """Build the kmemdump program for guests of a @board. Returns its path."""
     return _static_reader(board.debian, board.cross)
 
 
 def reader_of_32_bits():
-    """Build the kmemdump program for a host of 32 bits; its path."""
+    """Build the kmemdump program for a host of 32 bits. Returns its path."""
     host.install(["gcc-i686-linux-gnu", "libc6-dev-i386-cross"])
     return _static_reader("i386", "i686-linux-gnu-")
 
@@ -208,7 +209,8 @@ def _static_reader(debian, cross):
 
 
 def reader(sanitize=False):
-    """Build the kmemdump program; its path. It may @sanitize what it does with memory."""
+    """Build the kmemdump program, with sanitizers of its memory accesses if asked to @sanitize.
+    Returns its path."""
     return _reader("reader-asan", "SANITIZE=1") if sanitize else _reader("reader")
 
 
@@ -220,7 +222,7 @@ def _reader(name, *args):
         out.mkdir(parents=True, exist_ok=True)
         sources = host.digest([*(REPO / "tools/kmemdump").iterdir(),
                                REPO / "include/uapi/linux/kmemdump.h"])
-        # make goes by times, and another copy of the sources may have been built last.
+        # make looks at times only, and another copy of the sources may have been built last.
         same = stamp.exists() and stamp.read_text() == sources
         stamp.unlink(missing_ok=True)
         proc = subprocess.run(["make", "-s", *([] if same else ["-B"]), "-C",

@@ -18,7 +18,8 @@ from .tree import Tree
 RECORD = "kmemdump-ramoops-0"
 # "KDMP" as ramoops stores it: XORed with the "DBGC" of all its zones.
 ZONE_SIGNATURE = (0x504D444B ^ 0x43474244).to_bytes(4, "little")
-# What is in front of a zone's data: the signature, where the next byte goes, how many there are.
+# The header in front of a zone's data: the signature, where the next byte goes, and how many bytes
+# there are.
 ZONE = struct.Struct("<4sII")
 SYSRQ = "echo c > /proc/sysrq-trigger"
 # The record of a real crash, for tests of the reader that need no kernel. See its README.
@@ -45,7 +46,7 @@ def lab(board="x86_64-ramoops", variant=None, base=BASE):
 
 
 class Lab:
-    """The machine @board, and maybe a variant of its kernel, which is one of @base."""
+    """The machine @board with a kernel of the Linux @base, which may be a variant."""
 
     def __init__(self, board, variant, base):
         self.board = Board(board)
@@ -95,8 +96,8 @@ class Lab:
         return kernel.guest_reader(self.board)
 
     def guest(self, area=None, append="", files=None, **kwargs):
-        """A guest with the test modules in /root. @area is how large the kmemdump area of ramoops
-        is, if not as the board says."""
+        """A guest with the test modules in /root. @area is the size of ramoops' kmemdump area, if
+        that is not the board's."""
         files = dict(files or {})
         for folder in (self.test_modules, self.kernel.module("samples/kmemdump")):
             files |= {f"/root/{path.name}": path for path in folder.glob("*.ko")}
@@ -114,7 +115,7 @@ class Lab:
 
     def crash(self, guest, name, command=SYSRQ, timeout=120):
         """Crash, and hold the machine at the reset: (record as RAM has it, console's text). The
-        case story shows that the next boot finds just these bytes."""
+        case story shows that the next boot finds exactly these bytes."""
         console = guest.crash_and_hold(command, timeout)
         with guest.ram() as ram:
             zone = self.find_zone(guest, ram)
@@ -131,7 +132,8 @@ class Lab:
         return {row.rsplit("\t", 1)[1]: row.split("\t")[:-1] for row in rows}
 
     def expect_listing(self, dump, listing):
-        """The reader finds in a dump of all memory what listing() was before the crash."""
+        """The reader has to find in a dump of all memory what listing() returned before the
+        crash."""
         info = json.loads(self.reader("list", "--json", dump))
         regions = {r["name"]: r for r in info["regions"]}
         for name, row in listing.items():
@@ -144,12 +146,12 @@ class Lab:
         expect(len(regions) == len(listing), "no other regions", str(sorted(regions)))
 
     def crash_in(self, name, mode, area=None, append="", options="", **kwargs):
-        """Boot, crash in the way of @mode of the crash module; record and console text."""
+        """Boot, and crash with @mode of the crash module: (record, console's text)."""
         with self.guest(area, append, **kwargs) as guest:
             return self.crash(guest, name, f"insmod kmemdump_crash.ko mode={mode} {options}")
 
     def crash_with_full_log(self, name):
-        """A record of a crash whose log is full, of text that hardly compresses."""
+        """A record of a crash whose log is full of text that hardly compresses."""
         with self.guest(append="printk.devkmsg=on") as guest:
             guest.run("head -c 150000 /dev/urandom | base64 -w 70 | "
                       "dd of=/dev/kmsg bs=71 iflag=fullblock", timeout=300)
@@ -179,7 +181,7 @@ class Lab:
 
     @cached_property
     def story_dump(self):
-        """A record as the sample's story gives it; one for all tests of a run."""
+        """A record of the sample's story. All tests of a run share it."""
         path = host.run_folder() / self.tree.named(f"story-{self.board.name}.record")
 
         def make():
@@ -191,7 +193,8 @@ class Lab:
         return path
 
     def reader(self, *args, status=0, reader=None):
-        """What the kmemdump program prints; it has to end with @status, if that is not None."""
+        """Run the kmemdump program. Returns what it prints. It has to end with @status, unless that
+        is None."""
         proc = subprocess.run([str(reader or self.reader_path), *map(str, args)],
                               capture_output=True, text=True, errors="replace", timeout=120)
         expect(status is None or proc.returncode == status,

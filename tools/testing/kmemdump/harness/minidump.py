@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Qualcomm minidumps made here, in each form that firmware leaves them in, to test the
-reader with. Written from the formats, not from the code of the kernel or the reader."""
+"""Qualcomm minidumps that are made here, in each form that firmware leaves them in, to test the
+reader. They are written from the formats, not from the code of the kernel or the reader."""
 
 import struct
 
@@ -55,7 +55,7 @@ class Core:
 
 
 def small_log(vaddr, texts):
-    """A printk ring of four records at @vaddr: (what VMCOREINFO says of it, its bytes)."""
+    """A printk ring of four records at @vaddr: (its lines of VMCOREINFO, its bytes)."""
     info = f"SYMBOL(prb)={vaddr:x}\n" + """SIZE(atomic_long_t)=8
 SIZE(printk_ringbuffer)=56
 OFFSET(printk_ringbuffer.desc_ring)=0
@@ -105,9 +105,9 @@ def flat(ram, base):
 
 
 class Minidump:
-    """@core in slots as the kernel would register them: KELF, one for each load, and for
-    the last @packed loads one together. Of an @older driver it has no names in KELF, the
-    last of the notes is a region of its own, and nothing is packed."""
+    """@core in slots as the kernel would register them: KELF, a slot for each load, and one for the
+    last @packed loads together. If an @older driver made it, KELF has no names, the last of the
+    notes is a region of its own, and nothing is packed."""
 
     def __init__(self, core, packed=3, older=False):
         packed = 0 if older else packed
@@ -171,7 +171,7 @@ class Minidump:
 
     @property
     def elf(self):
-        """What it should be put together to."""
+        """The core that the reader should make from it."""
         return b"".join(self.slots.values())
 
     def change(self, name, at, data):
@@ -207,8 +207,8 @@ class Minidump:
                                     len(data)) for name, data in self.slots.items())
 
     def smem(self, subsystem=0, size=0x6000, cached=False):
-        """SMEM as boot firmware made it and the kernel filled it in. It is for firmware
-        to choose whether the item of the minidump is a @cached one."""
+        """SMEM as boot firmware made it and the kernel filled it in. Firmware chooses whether the
+        item of the minidump is a @cached one."""
         item = struct.pack("<IIII", 1, 1, 1, 0)
         item += bytes(32 * subsystem)
         item += struct.pack("<IIIIIIQ", 1, ENABLED, DONE, NOT_REQUIRED, len(self.slots), 0,

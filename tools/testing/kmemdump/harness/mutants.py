@@ -18,15 +18,15 @@ from . import host
 from .host import HERE, REPO, Failed, say
 
 LIST = HERE / "mutants.toml"
-# Seconds for the tests of one, with what has to be built for them. Without a fault they need
-# less than half of that.
+# Seconds for the tests of one mutant, including what has to be built for them. Without a fault they
+# need less than half of that.
 LIMIT = 600
 # The first run has all tests, and may have to build whole kernels.
 FIRST_LIMIT = 7200
-# How long what was interrupted may take to end its guests and to remove their files.
+# How long an interrupted run of tests may take to end its guests and to remove their files.
 GRACE = 60
 NOTICED = re.compile(r"^FAIL (.+?)(?: \(\d+\.\d s\))?$", re.M)
-# What host.step() and others say of a build that failed; in what a test says, it comes first.
+# What host.step() and others say when a build fails. It is the first line of a test's message.
 UNBUILT = re.compile(r"^FAIL .*\n    (?:building|configuring|settling) ", re.M)
 
 
@@ -49,7 +49,7 @@ def load(names=()):
 
 
 def _copy(folder):
-    """A copy of this repository as it is, whatever git has of it."""
+    """Copy this repository with all uncommitted changes."""
     names = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(REPO), "ls-files", "-co",
                             "--exclude-standard", "-z"], capture_output=True, check=True)
     for name in names.stdout.decode().split("\0"):
@@ -61,7 +61,7 @@ def _copy(folder):
 
 
 def _end(proc):
-    """End the run of tests @proc and all that it has started; what it printed until then."""
+    """End the run of tests @proc and all that it has started. Returns what it had printed."""
     os.killpg(proc.pid, signal.SIGINT)
     try:
         return proc.communicate(timeout=GRACE)[0]
@@ -71,8 +71,8 @@ def _end(proc):
 
 
 def _check(folder, mutant, limit=LIMIT):
-    """Run its tests in the copy: (exit code, output, seconds). The code is None if they did not
-    end in time."""
+    """Run the tests of @mutant in the copy: (exit code, output, seconds). The code is None if they
+    did not end in time."""
     select = ["-k", mutant["k"]] if "k" in mutant else []
     env = {name: value for name, value in os.environ.items() if name != "KMEMDUMP_RUN"}
     start = time.monotonic()
@@ -86,7 +86,7 @@ def _check(folder, mutant, limit=LIMIT):
         except subprocess.TimeoutExpired:
             out, status = _end(proc), None
         except BaseException:
-            # Nobody else would: it has a session of its own.
+            # End the run here. Ctrl-C does not reach it, because it has a session of its own.
             _end(proc)
             raise
     return status, out, time.monotonic() - start
@@ -94,7 +94,7 @@ def _check(folder, mutant, limit=LIMIT):
 
 @contextlib.contextmanager
 def _fault(folder, mutant):
-    """Have one fault in the copy."""
+    """Put the fault of @mutant into the copy for the time being."""
     target = folder / mutant["file"]
     good = target.read_text()
     target.write_text(good.replace(mutant["old"], mutant["new"]))
@@ -105,8 +105,8 @@ def _fault(folder, mutant):
 
 
 def _expect_time(folder, mutant):
-    """That the tests of @mutant came to no end tells of the fault, if they do without it; the
-    seconds that they take then."""
+    """If the tests of @mutant did not end in time, the fault was noticed only if they do end
+    without it. Fails if they do not. Returns the seconds that they take then."""
     status, out, seconds = _check(folder, mutant, LIMIT / 2)
     if status != 0:
         raise Failed(f"{mutant['name']}: without the fault, its tests do not pass in "
@@ -133,7 +133,7 @@ def _try(folder, mutant):
 
 
 def _green(folder, mutants):
-    """All of their tests pass where nothing is wrong: without that, nothing below means
+    """All tests of all @mutants have to pass without a fault. Otherwise, nothing below means
     anything."""
     cases = sorted({name for mutant in mutants for name in mutant["cases"].split()})
     select = sorted({mutant.get("k") or " or ".join(mutant["cases"].split()) for mutant in mutants})
@@ -151,7 +151,7 @@ def _stop(number, _frame):
 
 
 def run(names=()):
-    """The exit code: 0 if each is noticed, or the list says why not."""
+    """Returns the exit code: 0 if each mutant is noticed, or the list says why not."""
     mutants = load(names)
     alive, unknown, stale = [], [], []
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -171,7 +171,7 @@ def run(names=()):
                 elif "survives" in mutant:
                     stale.append(mutant["name"])
         finally:
-            # The kernel tree is to be of this repository again.
+            # Make the kernel tree one of this repository again.
             from .lab import tree
             with host.sources_in_cache():
                 tree().make()

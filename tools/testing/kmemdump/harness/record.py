@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Records and cores as the panic-time writer makes them, and as only someone else would. Written
-from the uapi header."""
+"""Records and cores, both as the kernel writes them at a panic and as only an attacker would. They
+are written from the uapi header."""
 
 import struct
 import subprocess
@@ -31,7 +31,7 @@ def part(offset, length, body):
 
 
 def record(size, parts, carried=None, time=1_800_000_000):
-    """A whole record of an image of @size bytes; @parts is that of its data frames."""
+    """A whole record of an image of @size bytes. @parts has its data frames."""
     return (frame(HEADER, 0, size, time) + parts
             + frame(COMMIT, size if carried is None else carried, size, time))
 
@@ -56,7 +56,7 @@ def note(name, kind, desc):
 
 def region_list(rows, pieces):
     """The note that lists regions: @rows are (name, first piece, number of them, size, size for
-    each CPU), @pieces are (vaddr, size, CPU); what is the last of each may be missing."""
+    each CPU), @pieces are (vaddr, size, CPU). The last value of each may be left out."""
     desc = struct.pack("<10I", 1, 40, 176, len(rows), 32, len(pieces), 16, 0, 0, 0)
     desc += b"".join(struct.pack("<64s64s8IQQ", name.encode(), b"kernel", i, 2, 0, first, nr,
                                  *(percpu or [0]), 0, 0, size, 1)

@@ -19,7 +19,7 @@ QUIT = b"\x1d"      # Ctrl-]
 
 @contextlib.contextmanager
 def _raw_terminal():
-    """Have each key reach the guest at once, if this is a terminal at all."""
+    """Let each key reach the guest at once, if the input is a terminal at all."""
     if not sys.stdin.isatty():
         yield
         return

@@ -19,7 +19,7 @@ def _show(prompt, command, output):
 
 def play(lab, target, **kwargs):
     """Play the story of the sample in a Guest(@kwargs), and write the record to the file @target:
-    (what of it RAM had at the reset, the console's text, what pstore had in the end)."""
+    (the record as RAM had it at the reset, the console's text, what pstore had in the end)."""
     from .guest import Guest
     files = {"/root/kmemdump_test.ko": lab.sample}
     with Guest(lab.kernel, files, "panic=1", **kwargs) as guest:
@@ -48,7 +48,7 @@ def demo(lab):
     say(f"\nBooting {image} in QEMU\n")
     start = time.monotonic()
     dump = lab.dumps / RECORD
-    # With one CPU, the QEMU of this host will do: see TESTING_PACKAGES.
+    # With one CPU, the QEMU of this host is good enough: see TESTING_PACKAGES.
     play(lab, dump, cpus=1, program="qemu-system-x86_64")
     say(f"\nThe dump is on the host now: {dump}\n")
     for args in (["list", dump], ["check", dump]):

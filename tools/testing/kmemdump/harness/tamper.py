@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Changing bytes on purpose. Whatever changes nothing fails, or a test of what the reader or the
-kernel says of damage would pass with no damage there."""
+"""Change bytes on purpose. A change that changes nothing fails. Otherwise, a test of what the
+reader or the kernel says about damage would pass without any damage."""
 
 import struct
 
@@ -41,7 +41,7 @@ def flipped(data, bits):
 
 
 def replaced(data, old, new, count=1):
-    """@data with the bytes @new where @old stands for the first @count times."""
+    """@data with @new in the place of @old, for the first @count times that it is there."""
     if len(old) != len(new) or old == new:
         raise Failed(f"{new!r} does not fit in the place of {old!r}")
     if data.count(old) < count:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What cases/bases.py does on x86_64, on the other machines, and the dumps by their firmware."""
+"""What cases/bases.py does on x86_64, on the other machines; and the dumps that their firmware
+makes."""
 
 import contextlib
 

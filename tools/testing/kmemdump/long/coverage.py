@@ -5,5 +5,5 @@ from harness import coverage
 
 
 def test_lines():
-    """It prints a table, and raises an error below its goal."""
+    """Print a table. This fails if the coverage is below its goal."""
     coverage.run()

@@ -10,8 +10,8 @@ from harness import host, suites
 from harness.host import Failed
 from harness.lab import expect, lab
 
-# KASAN, UBSAN, lockdep and kmemleak; KCSAN. Each takes long to build and to run, so that one
-# lane does all that is done with it.
+# KASAN, UBSAN, lockdep and kmemleak; KCSAN. Each takes long to build and to run, so one lane runs
+# all tests of it.
 VARIANTS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("debug", "kcsan")]
 # The first lines of what KASAN, UBSAN, KCSAN, lockdep, RCU and others print.
 REPORT = re.compile(r"BUG:|WARNING:|UBSAN:|Oops|possible (?:circular|recursive)|"
@@ -33,7 +33,7 @@ def _guest(there, append=""):
 
 
 def _console(variant):
-    """What a guest printed that ran the suites."""
+    """What a guest that ran the suites printed."""
     path = host.run_folder() / f"suites-{variant}"
 
     def make():
@@ -56,7 +56,7 @@ def test_suite(variant, suite):
 
 
 def _no_leaks(guest):
-    # What is new is told only by the second scan.
+    # kmemleak reports a new leak only in the second scan.
     for _ in range(2):
         guest.run("echo scan > /sys/kernel/debug/kmemleak && sleep 6", timeout=600)
     found = guest.run("cat /sys/kernel/debug/kmemleak", timeout=600)

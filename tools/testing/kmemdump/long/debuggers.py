@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What takes stock crash of another machine, which qemu-user runs. cases/debuggers.py has one such
-run a machine."""
+"""Tests that need stock crash of another architecture, which is slow in qemu-user.
+cases/debuggers.py has one such test for each machine."""
 
 from cases.debuggers import check_crash
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""More of what cases/fadump.py has once or twice: 40 panics in a storm of registrations, and 20
-crashes at as many places of a change of the registration with firmware."""
+"""More of what cases/fadump.py does once or twice: 40 panics in a storm of registrations, and 20
+crashes at different places of a change of the registration with firmware."""
 
 import pytest
 
@@ -17,13 +17,13 @@ PLACES = 20
 def test_panics_in_the_storm(lab, part):
     with lab.guest(append="kmemdump.fadump=on,32M", cpus=4, timeout=300) as guest:
         for run in range(part, 40, PARTS):
-            # At uneven places in the first 20 ms after its least rounds.
+            # Panic at uneven times in the first 20 ms after the least rounds.
             dump, _ = panic_in_the_storm(lab, guest, run * 7919 % 20011)
             dump.unlink()
 
 
 def test_crash_in_a_change(lab):
-    """Wherever in a change of the registration another CPU is, the dump has the text of the
+    """Wherever another CPU is in a change of the registration, the dump has the text of the
     sample."""
     with lab.guest(timeout=300) as guest:
         debugger, _, length = stop_in_a_change(lab, guest)

@@ -17,7 +17,7 @@ def _minidump():
     return module
 
 
-# Those before are in cases/minidump.py.
+# Runs 0 to 3 are in cases/minidump.py.
 @pytest.mark.parametrize("run", range(4, 44))
 def test_panics_in_the_storm(lab, run):
     _minidump().panic_in_the_storm(lab, run)

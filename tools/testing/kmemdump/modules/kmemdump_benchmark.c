@@ -2,9 +2,9 @@
 /*
  * Test module: what kmemdump costs while the system runs.
  *
- * It prints times in nanoseconds, and in ticks of get_cycles(): where that counts instructions,
- * as on x86 in QEMU with -icount shift=0, the second figure is exact. "make bench" makes tables
- * of it.
+ * It prints times in nanoseconds, and in ticks of get_cycles(). Where get_cycles() counts
+ * instructions, as on x86 in QEMU with -icount shift=0, the second figure is exact. "make bench"
+ * makes tables from the figures.
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
@@ -27,7 +27,7 @@ module_param(what, charp, 0);
 static unsigned int nr = 1000;
 module_param(nr, uint, 0);
 
-/* What is done with few regions is done often, to have something to measure. */
+/* With few regions, repeat the operations until there are this many to measure. */
 #define MIN_OPS		10000
 
 enum { REGISTER, BY_NAME, UPDATE, UNREGISTER, WALK, NR_COLUMNS };
@@ -71,7 +71,7 @@ static void make_name(char *name, unsigned int i)
 	snprintf(name, KMEMDUMP_NAME_LEN, "driver-region-%06u", i);
 }
 
-/* Every region once, in an order that caches do not like. */
+/* Map the numbers of all regions to an order that is bad for caches. */
 static unsigned int shuffle(unsigned int i, unsigned int number)
 {
 	return (u64)i * 7919 % number;
@@ -119,7 +119,7 @@ static struct kmemdump_backend writer_backend = {
 	.name = "bench-writer", .writer = &writer_ops, .max_bytes = U64_MAX,
 };
 
-/* What freed regions and resized tables leave to others has to be over. */
+/* Free memory, after RCU and work items have freed old regions and tables. */
 static long free_bytes(void)
 {
 	struct sysinfo info;
@@ -306,7 +306,7 @@ static int earlier_design(void)
 	return ret;
 }
 
-/* What an update costs, with @nr regions, none of which is beside another one. */
+/* What an update costs with @nr regions, no two of which are adjacent. */
 static int update(void)
 {
 	int *ids = vcalloc(nr, sizeof(*ids)), ret = 0;

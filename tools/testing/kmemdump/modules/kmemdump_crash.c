@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Test module: registers regions of every kind, and crashes the machine in the
- * way that mode= asks for. Loading it with a mode does not return, nor does
- * writing one to the parameter "crash" when it is loaded.
+ * way that mode= asks for. Loading it with a mode does not return. Without one,
+ * writing a mode to the parameter "crash" later does the same.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -30,7 +30,7 @@
 static char *mode = "";
 module_param(mode, charp, 0);
 
-/* Size of a region that does not compress; 0: none. */
+/* Size of a region that does not compress, or 0 for no such region. */
 static unsigned int random_kib;
 module_param(random_kib, uint, 0);
 
@@ -70,7 +70,7 @@ static int register_regions(void)
 	if (ret)
 		return ret;
 
-	/* What a careless driver does: free what it had registered. */
+	/* Do what careless drivers do: free memory that is still registered. */
 	ret = register_vmalloc("freed_vmalloc", &area);
 	if (ret)
 		return ret;
@@ -124,9 +124,9 @@ static void crash_oops(void)
 	WRITE_ONCE(*(int *)8, 1);
 }
 
-/* mode=lock: another CPU hangs in a backend's add(), so with the lock held. */
+/* mode=lock: another CPU hangs in a backend's add(), which runs with the lock held. */
 
-/* How far the other CPU is: in the op; to take no interrupt any more; it takes none. */
+/* How far the other CPU is: not in the op yet, in it, told to hang there, hanging. */
 enum { ELSEWHERE, IN_OP, TO_HANG, HANGS };
 static atomic_t in_op;
 
@@ -137,7 +137,7 @@ static void hang(void)
 		cpu_relax();
 }
 
-/* hang_elsewhere() has it hang when nothing can wait for this CPU any more. */
+/* Stay here, but do not hang before hang_elsewhere() says that nothing waits for this CPU. */
 static void hang_in_op(void)
 {
 	atomic_set(&in_op, IN_OP);
@@ -203,9 +203,9 @@ static bool run_elsewhere(int (*fn)(void *))
 }
 
 /*
- * Have another CPU run @fn, which hangs in an op of the backend. Until the panic no
- * other task may run on this CPU: it could send the other one an interrupt, and wait
- * for that for ever.
+ * Have another CPU run @fn, which hangs in an op of the backend. Preemption stays
+ * disabled until the panic: another task on this CPU could send an interrupt to the
+ * CPU that hangs, and wait for it forever.
  */
 static bool hang_elsewhere(int (*fn)(void *))
 {
@@ -220,7 +220,7 @@ static bool hang_elsewhere(int (*fn)(void *))
 			udelay(5);
 		if (atomic_cmpxchg(&in_op, TO_HANG, IN_OP) == HANGS)
 			return true;
-		/* The other CPU may just do work that needs this one. */
+		/* The other CPU may be at work that needs a task of this one. */
 		preempt_enable();
 		cond_resched();
 	}
@@ -232,7 +232,7 @@ static void crash_lock(void)
 		panic("kmemdump test: while another CPU holds the registration lock");
 }
 
-/* mode=detach: another CPU is just detaching a backend. */
+/* mode=detach: another CPU is in the middle of detaching a backend. */
 
 static void hang_remove(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
 {
@@ -322,7 +322,7 @@ static void crash_nested_oops(void)
 	crash_nested();
 }
 
-/* mode=firmware: no panic. The other CPUs hang, and this one has firmware end it all. */
+/* mode=firmware: no panic. The other CPUs hang, and this one calls firmware to end the system. */
 
 #ifdef CONFIG_PPC_PSERIES
 static void hang_cpu(void *unused)
@@ -355,12 +355,12 @@ static void crash_firmware(void)
 }
 #endif
 
-/* mode=hang: this CPU does nothing any more, and nothing panics. */
+/* mode=hang: this CPU loops with interrupts off, and nothing panics. */
 static void crash_hang(void)
 {
 	char text[] = "kmemdump test: on the stack of what hangs";
 
-	/* It has to be on the stack. */
+	/* Make the compiler put the text on the stack. */
 	OPTIMIZER_HIDE_VAR(*text);
 	pr_emerg("hanging\n");
 	local_irq_disable();
@@ -368,7 +368,7 @@ static void crash_hang(void)
 		barrier_data(text);
 }
 
-/* mode=registers: another CPU spins, with interrupts on, and what its registers hold is known. */
+/* mode=registers: another CPU spins with interrupts on and known values in its registers. */
 
 #ifdef CONFIG_ARM64
 #define MAGIC	0x6b6d64756d700000	/* and the number of the register */
@@ -377,9 +377,9 @@ static int hold_registers(void *unused)
 {
 	char text[] = "kmemdump test: on the stack of what holds registers";
 
-	/* Or this CPU may be stopped in a softirq, where these registers have other values. */
+	/* A softirq, in which this CPU may be stopped, would use these registers itself. */
 	local_bh_disable();
-	/* Those that any function it is stopped in leaves as they are. */
+	/* These are callee-saved, so the functions that stop this CPU keep their values. */
 	asm volatile("add	x20, %[magic], #20\n"
 		     "add	x21, %[magic], #21\n"
 		     "add	x22, %[magic], #22\n"
@@ -412,11 +412,11 @@ static void crash_registers(void)
 		panic("kmemdump test: while another CPU holds registers");
 }
 
-/* mode=deaf: another CPU has its interrupts off, and may so not stop. */
+/* mode=deaf: another CPU has its interrupts off, and so may not stop at the panic. */
 static int hold_irqsoff(void *unused)
 {
 	local_irq_disable();
-	/* On powerpc, they are only marked as off by then. */
+	/* On powerpc, local_irq_disable() only marks them as off. */
 	hard_irq_disable();
 	atomic_set(&in_op, IN_OP);
 	for (;;)
@@ -430,10 +430,10 @@ static void crash_deaf(void)
 		panic("kmemdump test: while another CPU is deaf");
 }
 
-/* mode=spin: until something else ends the system. */
+/* mode=spin: loop until something else ends the system. */
 static noinline void spin(void)
 {
-	/* It is in a register, where the tests look for it. */
+	/* Keep this in a register, where the tests look for it. */
 	unsigned long mark = 0x6b6d64756d705350;
 
 	for (;;)
@@ -446,9 +446,9 @@ static void crash_spin(void)
 }
 
 /*
- * mode=overflow: of the stack. It ends there, however large that is. On x86 a function with
- * nothing but saved registers on the stack does not leave the stack pointer below its end,
- * where "crash" takes it for that of a user.
+ * mode=overflow: overflow the stack. THREAD_SIZE calls do that for any size of it. On x86, a
+ * function that has only saved registers on the stack does not leave the stack pointer below
+ * the end of the stack, where "crash" would take it for that of a user task.
  */
 static noinline unsigned long overflow(unsigned long left)
 {
@@ -457,7 +457,7 @@ static noinline unsigned long overflow(unsigned long left)
 	if (!left)
 		return 0;
 	ret = overflow(left - 1);
-	/* Or the compiler makes a loop of it. */
+	/* Keep the compiler from turning the recursion into a loop. */
 	OPTIMIZER_HIDE_VAR(ret);
 	return ret + left;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* kmemdump: many threads, deep in their stacks, and many regions. */
+/* Test module: starts many threads, deep in their stacks, and registers many regions. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kmemdump.h>
@@ -26,7 +26,7 @@ static unsigned int depth = 40;
 module_param(depth, uint, 0);
 MODULE_PARM_DESC(depth, "frames that a thread has on its stack");
 
-/* kmemdump_provider has one of this name, too. */
+/* kmemdump_provider has a variable of this name, too. */
 static char annotated[64] = "annotated in another module";
 KMEMDUMP_VAR(annotated);
 
@@ -40,7 +40,7 @@ static noinline int dive(unsigned int left)
 		return 0;
 	}
 	ret = dive(left - 1);
-	/* Or the compiler makes a loop of it. */
+	/* Keep the compiler from turning the recursion into a loop. */
 	OPTIMIZER_HIDE_VAR(ret);
 	return ret + left;
 }
@@ -82,7 +82,7 @@ static int start_sleeper(unsigned int i)
 	return 0;
 }
 
-/* It stays until the crash. */
+/* There is no exit function: the module stays until the crash. */
 static int __init kmemdump_crowd_init(void)
 {
 	unsigned int i;

@@ -23,27 +23,27 @@ static char *with = "";
 module_param(with, charp, 0);
 MODULE_PARM_DESC(with, "what pointers become: garbage, user or cycle");
 
-/* Variables that modules don't see. */
+/* Addresses of variables that are not exported to modules. */
 static unsigned long slab_caches;
 module_param(slab_caches, ulong, 0);
 
 static unsigned long init_mm_addr;
 module_param_named(init_mm, init_mm_addr, ulong, 0);
 
-/* No memory is there on any of the test machines, and no device. */
+/* A physical address at which no test machine has memory or a device. */
 #define NOWHERE	(3ULL << 37)
 
 /* More than a page table maps. */
 #define AREA_SIZE	(4 * PMD_SIZE)
 
-/* What looks like an entry of any list, and is no object around it. */
+/* This looks like an entry of any list, but has no object around it. */
 static struct {
 	char			before[SZ_8K];
 	struct list_head	list;
 	char			behind[SZ_8K];
 } loop;
 
-/* A pointer that damage leaves; NULL: one that leads to where it stands. */
+/* The pointer that damage leaves, or NULL for one that leads back to itself. */
 static void *bad_pointer(void)
 {
 	if (!strcmp(with, "garbage"))
@@ -59,7 +59,7 @@ static void damage_list(struct list_head *head)
 	WRITE_ONCE(head->next, bad_pointer() ?: &loop.list);
 }
 
-/* A task that sleeps for good. */
+/* A task that sleeps forever. */
 static int sleeper(void *unused)
 {
 	set_current_state(TASK_UNINTERRUPTIBLE);
@@ -71,7 +71,7 @@ static struct task_struct *start_sleeper(const char *name)
 {
 	struct task_struct *task = kthread_run(sleeper, NULL, "%s", name);
 
-	/* Before it has run at all it is on no CPU either. */
+	/* A task that has not run yet is on no CPU either, so look at its state, too. */
 	while (!IS_ERR(task) && (READ_ONCE(task->__state) != TASK_UNINTERRUPTIBLE ||
 				 READ_ONCE(task->on_cpu)))
 		cond_resched();
@@ -98,7 +98,7 @@ static pmd_t *find_pmd(unsigned long addr)
 	return pmd_offset(pud_offset(p4d_offset(pgd, addr), addr), addr);
 }
 
-/* Have a table of @area, which is large, and a page be where there is no memory. */
+/* Make one page table of @area, and one page of the next table, lead to no memory. */
 static void damage_tables(void *area)
 {
 	unsigned long addr = ALIGN((unsigned long)area, PMD_SIZE);
@@ -144,7 +144,7 @@ static int __init kmemdump_damage_init(void)
 	lost->stack = bad_pointer() ?: lost;
 	mapped->stack = (void *)ALIGN((unsigned long)area, PMD_SIZE);
 	damage_tables(area);
-	/* A ring of threads would have the walk end there, not at that of tasks. */
+	/* In a ring of threads, the walk would end before it gets to the ring of tasks. */
 	if (bad_pointer())
 		damage_list(&mapped->signal->thread_head);
 	damage_list(&mapped->tasks);

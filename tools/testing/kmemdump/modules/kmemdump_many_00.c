@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: a module that has all that modules have, for debuggers to find. The tests make
- * many of it: they put another number in the place of 00 everywhere.
+ * Test module: has one of everything that modules have, for debuggers to find. The tests make
+ * many modules from it, by replacing 00 with another number everywhere.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -13,7 +13,7 @@
 #include <linux/sizes.h>
 #include <linux/tracepoint.h>
 
-/* Where there is this one, the other appends something to the name. */
+/* Kernels that have this macro append a suffix to the name in DECLARE_TRACE(). */
 #ifndef DECLARE_TRACE_EVENT
 #define DECLARE_TRACE_EVENT DECLARE_TRACE
 #endif
@@ -22,7 +22,7 @@ DEFINE_TRACE(many_00_event, TP_PROTO(int value), TP_ARGS(value));
 
 static DEFINE_STATIC_KEY_FALSE(many_00_key);
 
-/* More than 64 KiB, and not of zeros. */
+/* More than 64 KiB, and not all zeros. */
 static char many_00_data[SZ_64K + SZ_16K] = "data of many_00";
 static DEFINE_PER_CPU(int, many_00_percpu) = 100;
 
@@ -38,7 +38,7 @@ EXPORT_SYMBOL_GPL(many_00_gpl);
 int many_00_gpl_too = 3;
 EXPORT_SYMBOL_GPL(many_00_gpl_too);
 
-/* Have these begin a page, also of 64 KiB: or they are in that of the notes. */
+/* Let these begin a page, even one of 64 KiB. Else they share a page with the notes. */
 asm(".pushsection \"___ksymtab_gpl+\", \"a\"; .balign 65536; .popsection");
 
 static int many_00_use(void)
@@ -61,7 +61,7 @@ static noinline int many_00_outer(int value)
 {
 	int ret = many_00_inner(value + 1);
 
-	/* Or the compiler jumps to it, and there is no frame of this one. */
+	/* Prevent a tail call, which would leave no frame of this function. */
 	OPTIMIZER_HIDE_VAR(ret);
 	return ret;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Test module: registers noise in all places that memory can be in, and prints the
- * FNV-1a hash of each.
+ * Test module: registers random bytes in memory of every kind, and prints the FNV-1a
+ * hash of each region.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -56,7 +56,7 @@ static int add_percpu(void)
 	return kmemdump_register_region(&region);
 }
 
-/* Of all free pages, the one with the lowest and the one with the highest address. */
+/* Allocate the free pages with the lowest and the highest address. */
 static void find_pages(struct page **low, struct page **high)
 {
 	struct page *page, *next;

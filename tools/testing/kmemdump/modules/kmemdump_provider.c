@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Test module: a provider of regions at every kind of address, which can also be
- * as careless as providers get. What it does is chosen by parameters.
+ * Test module: provides regions at every kind of address, and makes the mistakes of
+ * careless providers if asked to. Parameters choose what it does.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -46,7 +46,7 @@ static int nr_names;
 module_param_array(names, charp, &nr_names, 0);
 MODULE_PARM_DESC(names, "register two pages of each of these names");
 
-/* Taken along by the annotation alone. */
+/* The annotation alone registers this. */
 static char annotated[64] = "annotated in a module";
 KMEMDUMP_VAR(annotated);
 
@@ -62,7 +62,7 @@ static void *area;
 static unsigned long low, high;
 static void *named[ARRAY_SIZE(names)];
 
-/* Names and ids, for those that are unregistered again. */
+/* The registered regions, which are unregistered by their ids. */
 static struct kmemdump_region regions[16];
 static unsigned int nr_regions;
 
@@ -101,7 +101,7 @@ static int add_percpu(void)
 	return add_region(&region);
 }
 
-/* One byte, odd places, and a byte on each side of a page boundary. */
+/* Register one byte, an odd place, and a byte on each side of a page boundary. */
 static int add_odd(void)
 {
 	int ret;
@@ -136,7 +136,7 @@ static int add_large(void)
 	return add("large", area, size);
 }
 
-/* Blocks of 4 MiB are taken until one lies high enough. */
+/* Allocate blocks of 4 MiB until one is at @lowest or above, and free the others. */
 static unsigned long get_block(gfp_t gfp, phys_addr_t lowest)
 {
 	const unsigned int order = get_order(4UL << 20);
@@ -190,7 +190,7 @@ static int add_movable(void)
 	return ret;
 }
 
-/* No two of them are beside each other. */
+/* Register two pages for each of the names. No two regions are adjacent. */
 static int add_names(void)
 {
 	int i, ret = 0;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Test module: every CPU registers, moves and unregisters regions without a
- * pause, while interrupts move regions that stay. After a number of rounds and a
- * while one CPU panics, at a moment when at least one region of another CPU is
- * registered; or, with crash=0, a backend comes and goes meanwhile, and all stop.
+ * pause, while interrupts move regions that stay. After some rounds and a delay,
+ * one CPU panics while at least one region of another CPU is registered. With
+ * crash=0, a backend comes and goes meanwhile, and everything stops in the end.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -24,25 +24,25 @@
 static unsigned int delay_us = 1000;
 module_param(delay_us, uint, 0);
 
-/* It ends after delay_us, and not before as many rounds of all CPUs. */
+/* The storm ends after delay_us, but not before all CPUs together did this many rounds. */
 static unsigned int least_rounds = 100;
 module_param(least_rounds, uint, 0);
 
-/* Nor, with crash=0, before the backend has come that often. */
+/* With crash=0, it does not end before the backend was attached this often, either. */
 static unsigned int least_attaches;
 module_param(least_attaches, uint, 0);
 
 static bool crash = true;
 module_param(crash, bool, 0);
 
-/* If set, one region is now here, now there in that much of the lowest memory. */
+/* If set, one region keeps moving through this much of the lowest memory. */
 static unsigned int roam_mib;
 module_param(roam_mib, uint, 0);
 
 /* Regions that stay all the time, and so have to be in every dump. */
 #define NR_STABLE	50
 
-/* Wherever they move to, none gets into two pages: there would be no room for that. */
+/* Aligned so that each region stays within a page when it moves: a second piece has no room. */
 static char stable[NR_STABLE][128] __aligned(128);
 
 static struct kmemdump_region regions[NR_STABLE];
@@ -50,18 +50,18 @@ static char names[NR_STABLE][16];
 
 static atomic_t running;
 static atomic_long_t rounds, moves, attaches;
-/* The CPU that is to panic wants a region to stay registered; one of them stays. */
+/* @panics: a panic is due, and one region has to stay registered. @stays: one does. */
 static bool panics;
 static atomic_t stays;
 static int error;
 
-/* What a region holds tells which one it is. */
+/* Fill a region with its number, to tell it from others in the dump. */
 static void fill(char *p, size_t size, int n)
 {
 	memset(p, n, size);
 }
 
-/* Move @region between @p and @q for ever, if a panic comes and no other one does. */
+/* If a panic is due, and no other CPU does this yet, move @region between @p and @q forever. */
 static void stay(struct kmemdump_region *region, char *p, char *q)
 {
 	if (!READ_ONCE(panics) || atomic_cmpxchg(&stays, 0, 1))
@@ -96,7 +96,7 @@ static int one_round(unsigned int cpu, unsigned int n)
 		ret = kmemdump_register_region(&region);
 		if (!ret) {
 			region.virt_addr = q;
-			/* That is while the backend is told of it. */
+			/* The backend is still being told about the region. */
 			do {
 				ret = kmemdump_update_region(&region);
 			} while (ret == -EBUSY);
@@ -126,7 +126,7 @@ static int storm(void *cpu)
 	return 0;
 }
 
-/* A backend that comes and goes, and needs to be told of all that happens. */
+/* A backend that comes and goes, and that has to be told about each change. */
 
 static int storm_add(struct kmemdump_backend *be, const struct kmemdump_entry *entry)
 {
@@ -169,7 +169,7 @@ static int come_and_go(void *unused)
 	return 0;
 }
 
-/* In interrupt context, what stays moves to and fro between two places. */
+/* Interrupts move the stable regions back and forth between two places. */
 static struct irq_work mover;
 
 static void move_stable(struct irq_work *work)
@@ -196,7 +196,7 @@ static void roam(void)
 
 	region.virt_addr = __va(n++ * PAGE_SIZE % (roam_mib * SZ_1M));
 	ret = kmemdump_update_region(&region);
-	/* There is free memory, too, where it can't be. */
+	/* Some of this memory may be free, and no region can be there: -EFAULT. */
 	if (ret && ret != -EBUSY && ret != -EFAULT)
 		WRITE_ONCE(error, ret);
 }
@@ -235,14 +235,14 @@ static int __init kmemdump_storm_init(void)
 		return -EINVAL;
 	init_irq_work(&mover, move_stable);
 	others[0] = kthread_run(keep_moving, NULL, "storm-move");
-	/* Detaching waits for all CPUs, and everybody for it: too slow before a panic. */
+	/* Detaching waits for all CPUs, and all others wait for it: too slow before a panic. */
 	if (!crash)
 		others[1] = kthread_run(come_and_go, NULL, "storm-attach");
 	else if (kmemdump_register_backend(&storm_backend))
 		return -EINVAL;
 
 	for_each_online_cpu(cpu) {
-		/* The one that panics has enough to do. */
+		/* The CPU that panics has other things to do. */
 		if (crash && cpu == here)
 			continue;
 		tasks[cpu] = kthread_create(storm, (void *)(unsigned long)cpu, "storm-%u", cpu);
