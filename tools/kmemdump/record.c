@@ -92,6 +92,18 @@ static void add_frame(struct frames *frames, const struct frame *frame)
 	frames->frame[frames->nr++] = *frame;
 }
 
+/* The next good frame after @p of the record @id, or of any one if @id is 0; NULL without one. */
+static const unsigned char *find_frame(const unsigned char *p, const unsigned char *end,
+				       uint64_t id)
+{
+	struct frame frame;
+
+	do {
+		p = p + 1 < end ? memchr(p + 1, KMEMDUMP_SKIPPABLE & 0xff, end - p - 1) : NULL;
+	} while (p && !(parse_frame(p, end - p, &frame) && (!id || frame.record_id == id)));
+	return p;
+}
+
 /*
  * Collect the frames of the record that starts in @data. After its COMMIT, or after its torn
  * end, there may be frames of an older record, which have another record id.
@@ -108,21 +120,16 @@ static void scan(struct frames *frames, const unsigned char *data, size_t size)
 		if (good && !id)
 			id = frame.record_id;
 		if (!good || frame.record_id != id) {
-			const unsigned char *from = p;
+			const unsigned char *next = find_frame(p, end, id);
 
-			/* Find the next good frame of this record. */
-			do {
-				p = p + 1 < end ? memchr(p + 1, KMEMDUMP_SKIPPABLE & 0xff,
-							 end - p - 1) : NULL;
-			} while (p && !(parse_frame(p, end - p, &frame) &&
-					(!id || frame.record_id == id)));
-			if (!p) {
+			if (!next) {
 				damage(&frames->nr_damaged, "nothing usable from byte %td on",
-				       from - data);
+				       p - data);
 				return;
 			}
-			damage(&frames->nr_damaged, "bytes %td to %td are damaged",
-			       from - data, p - data - 1);
+			damage(&frames->nr_damaged, "bytes %td to %td are damaged", p - data,
+			       next - data - 1);
+			p = next;
 			continue;
 		}
 
