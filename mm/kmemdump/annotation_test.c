@@ -12,7 +12,7 @@
 
 static char buffer[64];
 
-/* What the kernel image has annotated is in the live list since boot. */
+/* Variables that the kernel image annotates are in the live list from boot on. */
 
 static int kmemdump_test_annotated = 42;
 KMEMDUMP_VAR(kmemdump_test_annotated);
@@ -43,7 +43,7 @@ static void annotated(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, live.flags & KMEMDUMP_ENTRY_PERCPU);
 }
 
-/* A bad annotation is left out, and costs no other one. */
+/* A bad annotation is left out; the good ones are still registered. */
 static void bad_annotations(struct kunit *test)
 {
 	static const char * const refused[] = { "", "kmemdump-test-zero", "kmemdump-test-user" };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: the core image as firmware-assisted backends get it.
+ * kmemdump: the core image for firmware-assisted backends.
  *
- * They do not store a record. From the core image they make tables of their own, at panic and
- * while the system runs.
+ * These backends do not store a record. They make their own tables from the core image, at panic
+ * and while the system runs.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -13,11 +13,11 @@
 
 #include "kmemdump.h"
 
-/* When it is built */
+/* Building the image */
 
 /*
- * Have the backends with image ops build their tables: those that want @all, or the others.
- * Panic context.
+ * Have the backends with image ops build their tables. @all selects those whose ops have @all set,
+ * or the others. Panic context.
  */
 void kmemdump_build_images(struct kmemdump_table *table, struct kmemdump_image *image,
 			   struct pt_regs *regs, bool all)
@@ -36,8 +36,8 @@ void kmemdump_build_images(struct kmemdump_table *table, struct kmemdump_image *
  * kmemdump_refresh_backend() - have a backend get the core image as it is now
  * @be: attached backend with image ops
  *
- * Calls image->build() of @be, with what @be carries and, as far as they exist already, the
- * pages that debuggers need besides.
+ * Calls image->build() of @be with an image of what @be carries, and of those pages that debuggers
+ * need and that exist already.
  *
  * Context: process context, may sleep. Must not be called from a backend op.
  */
@@ -45,11 +45,11 @@ void kmemdump_refresh_backend(struct kmemdump_backend *be)
 {
 	struct kmemdump_image *image;
 
-	/* The pages that are looked at must not go offline; memory hotplug waits for us. */
+	/* Building the image reads pages. Have memory hotplug wait, so that none goes offline. */
 	get_online_mems();
 	mutex_lock(&kmemdump_table.lock);
 	image = kmemdump_table.room->image;
-	/* A panic in between builds it anew. */
+	/* A panic in between clears this and builds the image again. */
 	image->live = true;
 	kmemdump_image_build(image, &kmemdump_table, be, NULL);
 	be->image->build(be, image);
@@ -60,13 +60,13 @@ void kmemdump_refresh_backend(struct kmemdump_backend *be)
 EXPORT_SYMBOL_GPL(kmemdump_refresh_backend);
 
 /**
- * kmemdump_image_build_from() - build an image of just these regions
+ * kmemdump_image_build_from() - build an image of certain regions only
  * @image:	core image
  * @entries:	regions
- * @nr:		number of them
+ * @nr:		number of @entries
  *
- * For a crash that is still to come. A region may be updated meanwhile, and then the image
- * is of no use: see kmemdump_image_moved().
+ * The image is for a crash that is still to come. If a region is updated meanwhile, the image is
+ * of no use: see kmemdump_image_moved().
  *
  * Context: any, also NMI; @image must not be in use elsewhere.
  */
@@ -90,13 +90,13 @@ EXPORT_SYMBOL_GPL(kmemdump_image_build_from);
  * @image: core image
  *
  * Context: any.
- * Return: true if what the image says of a region may be in part of its old place.
+ * Return: true if the image may have a region in part at its old place.
  */
 bool kmemdump_image_moved(const struct kmemdump_image *image)
 {
 	unsigned int i;
 
-	/* [A] in kmemdump_entry_update(): look again only after all has been read. */
+	/* [A] in kmemdump_entry_update(): check the versions only after all else was read. */
 	smp_rmb();
 	for (i = 0; i < image->nr_regions; i++)
 		if (READ_ONCE(image->regions[i].entry->version) != image->regions[i].version)
@@ -105,14 +105,14 @@ bool kmemdump_image_moved(const struct kmemdump_image *image)
 }
 EXPORT_SYMBOL_GPL(kmemdump_image_moved);
 
-/* What is in it */
+/* Reading the image */
 
 /**
  * kmemdump_image_live() - whether this is the image of a running system
  * @image: core image
  *
  * Context: any.
- * Return: false if the system has crashed, and this is what it leaves.
+ * Return: false if the system has crashed and the image is for its dump.
  */
 bool kmemdump_image_live(const struct kmemdump_image *image)
 {

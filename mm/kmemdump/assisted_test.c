@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: KUnit tests of what firmware-assisted backends get of the core image.
+ * kmemdump: KUnit tests of the core image as firmware-assisted backends see it.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -11,7 +11,7 @@
 
 #include "test_backend.h"
 
-/* What a backend sees of an image is what is in it. */
+/* The accessors for backends return what the image holds. */
 static void accessors(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -65,7 +65,10 @@ static u64 checksum_of(const struct kmemdump_image *image, const struct kmemdump
 	return 0;
 }
 
-/* What is logged before firmware saves the log must not make it wrong. */
+/*
+ * The kernel may log more before firmware saves the log. So an image for firmware has no checksum
+ * of the log, as it would be wrong by then.
+ */
 static void log_saved_later(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -92,8 +95,8 @@ static void log_saved_later(struct kunit *test)
 }
 
 /*
- * A firmware-assisted backend that wants the image gets it with what it carries, and
- * when the writers are done.
+ * A firmware-assisted backend with image ops gets the image after the writers are done, with the
+ * regions that it carries.
  */
 static struct kmemdump_load told_load;
 static unsigned int nr_told, nr_told_loads, nr_closed_when_told;
@@ -136,7 +139,7 @@ static void image_for_assisted(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_closed_when_told, 1);
 	KUNIT_EXPECT_EQ(test, writer->nr_closed, 1);
 
-	/* What it does not carry is not for it. */
+	/* The image leaves out a region that the backend does not carry. */
 	kmemdump_test_detach(tb);
 	tb->add_error = -ENOSPC;
 	KUNIT_ASSERT_EQ(test, kmemdump_attach(table, &tb->be), 0);

@@ -18,7 +18,7 @@ static void attach_replays(struct kunit *test)
 	struct kmemdump_entry *entry;
 	int id;
 
-	/* Registering works with nobody there to carry. */
+	/* Registering works without any backend. */
 	id = kmemdump_test_add(test, table, "a", buffer, 8, 0);
 	entry = xa_load(&table->ids, id);
 	KUNIT_EXPECT_EQ(test, entry->state, 0);
@@ -75,12 +75,15 @@ static void attach_refuses(struct kunit *test)
 	namesake->be.table = NULL;
 	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EINVAL);
 
-	/* All of that was all there was. */
+	/* Nothing else is wrong with the backend: now it attaches. */
 	namesake->be.writer = whole;
 	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), 0);
 }
 
-/* The writer's memory exists while a writer is attached, and always has room. */
+/*
+ * The memory for writing a record exists only while a writer is attached, and always has room for
+ * all regions.
+ */
 static void writer_memory(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -109,7 +112,10 @@ static void writer_memory(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, table->room);
 }
 
-/* Several at once, more than there can be, and none of them in the way of another. */
+/*
+ * Of one backend more than there can be, only the last is refused. Detaching one does not affect
+ * the others, and makes room for another one.
+ */
 static void many_backends(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -150,7 +156,7 @@ static const struct {
 	{ "ramoops:log+driver", BIT(KMEMDUMP_CLASS_LOG) | BIT(KMEMDUMP_CLASS_DRIVER) },
 	{ "minidump:log,ramoops:core", BIT(KMEMDUMP_CLASS_CORE) },
 	{ "ramoops:admin,minidump:log", BIT(KMEMDUMP_CLASS_ADMIN) },
-	/* What is said wrong allows nothing. */
+	/* A malformed filter or an unknown class allows nothing. */
 	{ "ramoops", 0 },
 	{ "ramoops:", 0 },
 	{ "ramoops:,minidump:log", 0 },
@@ -191,7 +197,7 @@ static void filtered(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_carried, 1);
 }
 
-/* The live table refuses what a table of a test refuses. */
+/* The exported functions do the same with the live table. */
 static void exported(struct kunit *test)
 {
 	struct kmemdump_test_backend *tb = kmemdump_test_writer(test, PAGE_SIZE);

@@ -2,8 +2,8 @@
 /*
  * kmemdump: which regions a firmware-assisted backend carries.
  *
- * Such a backend has room for so many pieces and bytes. If it is full, it gives up what matters
- * less; what it has no room for waits until there is some.
+ * Such a backend has room for a limited number of pieces and bytes. If it is full, it gives up
+ * regions that matter less than a new one. Regions without room wait until there is some.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -18,7 +18,7 @@
 
 #include <trace/events/kmemdump.h>
 
-/* Make what is kept of a firmware-assisted backend; NULL without memory. */
+/* Allocate what the core keeps of a firmware-assisted backend; NULL if there is no memory. */
 struct kmemdump_carry *kmemdump_carry_alloc(void)
 {
 	struct kmemdump_carry *carry = kzalloc(sizeof(*carry), GFP_KERNEL);
@@ -89,7 +89,10 @@ static int give(struct kmemdump_backend *be, struct kmemdump_entry *entry, unsig
 	return 0;
 }
 
-/* Take @entry back from @be, which has followed all its updates until now. */
+/*
+ * Take @entry back from @be. The bits go first, under the lock of @entry, so that no update()
+ * comes after remove().
+ */
 static void take_back(struct kmemdump_backend *be, struct kmemdump_entry *entry)
 {
 	struct kmemdump_carrier *carrier = be->carrier;
@@ -107,7 +110,7 @@ static void take_back(struct kmemdump_backend *be, struct kmemdump_entry *entry)
 	carrier->nr_carried--;
 }
 
-/* Keep in @xa that @be does not carry @entry. */
+/* Count that @be does not carry @entry, and store @what in @xa under the id of @entry. */
 static void note_refusal(struct kmemdump_backend *be, struct kmemdump_entry *entry,
 			 struct xarray *xa, void *what)
 {
@@ -117,7 +120,7 @@ static void note_refusal(struct kmemdump_backend *be, struct kmemdump_entry *ent
 			be->name, entry->names);
 }
 
-/* @entry has to wait until there is room in @be. */
+/* Have @entry wait until there is room in @be. */
 static void wait_for_room(struct kmemdump_backend *be, struct kmemdump_entry *entry)
 {
 	struct kmemdump_carry *carry = be->carrier->carry;
@@ -146,8 +149,9 @@ static bool has_room(const struct kmemdump_backend *be, const struct kmemdump_en
 }
 
 /*
- * Have @be give up regions that matter less than @entry, the least first, until there is room
- * for it; but none if that would not be enough. Returns how many.
+ * Have @be give up regions that matter less than @entry, the least important first, until @entry
+ * has room. Returns how many were given up; or -ENOSPC, and gives up none, if all of them would
+ * not be enough.
  */
 static int make_room(struct kmemdump_table *table, struct kmemdump_backend *be,
 		     const struct kmemdump_entry *entry)
@@ -177,7 +181,7 @@ static int make_room(struct kmemdump_table *table, struct kmemdump_backend *be,
 	return nr;
 }
 
-/* Whether @be could carry @entry if it had room; as it is at *@version. */
+/* Check whether @be could carry @entry if it had room. *@version is what was checked. */
 static int fits_backend(const struct kmemdump_backend *be, struct kmemdump_entry *entry,
 			unsigned int *version)
 {
@@ -205,7 +209,7 @@ static bool offer(struct kmemdump_table *table, struct kmemdump_backend *be,
 		nr_gone = make_room(table, be, entry);
 		ret = nr_gone < 0 ? nr_gone : give(be, entry, version);
 	}
-	/* A backend that has other limits as well returns this error from add(). */
+	/* A backend with other limits as well returns this error from add(). */
 	if (ret == -ENOSPC)
 		wait_for_room(be, entry);
 	else if (ret)
@@ -215,8 +219,8 @@ static bool offer(struct kmemdump_table *table, struct kmemdump_backend *be,
 }
 
 /*
- * Try so many of the regions that wait and do not fit, lest one removal cost as much as all
- * registrations. The next removal tries the next ones.
+ * A removal stops after this many waiting regions that do not fit. Trying all of them could cost
+ * as much as all registrations did. The next removal goes on from there.
  */
 #define MAX_MISFITS	16
 
@@ -251,7 +255,7 @@ static void refill_order(struct kmemdump_table *table, struct kmemdump_backend *
 	}
 }
 
-/* There may be room in @be now for some that wait, the most important first. */
+/* Have @be carry waiting regions for which there is room now, the most important first. */
 static void refill(struct kmemdump_table *table, struct kmemdump_backend *be)
 {
 	int order;
@@ -270,13 +274,16 @@ static void tell_refused(struct kmemdump_backend *be)
 void kmemdump_carry_add(struct kmemdump_table *table, struct kmemdump_backend *be,
 			struct kmemdump_entry *entry)
 {
-	/* The others may have left more room than was needed. */
+	/* The regions that gave way may have left more room than @entry needs. */
 	if (offer(table, be, entry))
 		refill(table, be);
 	tell_refused(be);
 }
 
-/* @entry goes. The caller calls kmemdump_carry_refill() then, unless @be goes, too. */
+/*
+ * Remove @entry from @be. After that, the caller calls kmemdump_carry_refill(), unless @be goes,
+ * too.
+ */
 void kmemdump_carry_remove(struct kmemdump_backend *be, struct kmemdump_entry *entry)
 {
 	struct kmemdump_carry *carry = be->carrier->carry;
@@ -290,14 +297,14 @@ void kmemdump_carry_remove(struct kmemdump_backend *be, struct kmemdump_entry *e
 	be->carrier->nr_refused--;
 }
 
-/* An entry has gone: have others take its place in @be. */
+/* An entry was removed: have waiting ones take its place in @be. */
 void kmemdump_carry_refill(struct kmemdump_table *table, struct kmemdump_backend *be)
 {
 	refill(table, be);
 	tell_refused(be);
 }
 
-/* Why @be has not accepted @entry, which it may carry. */
+/* Why @be has not accepted @entry, though its filter allows it. */
 int kmemdump_carry_error(const struct kmemdump_backend *be, const struct kmemdump_entry *entry)
 {
 	void *error = xa_load(&be->carrier->carry->errors, entry->id);
@@ -306,8 +313,8 @@ int kmemdump_carry_error(const struct kmemdump_backend *be, const struct kmemdum
 }
 
 /*
- * @entry, which is locked, was updated. Any context. A backend that can't follow has lost
- * the region; that costs no other backend anything.
+ * Tell the backends that @entry, which is locked, was updated. Any context, in an RCU read-side
+ * section. If a backend can't follow, the region is stale there; the others are not affected.
  */
 void kmemdump_backends_update(struct kmemdump_table *table, struct kmemdump_entry *entry)
 {

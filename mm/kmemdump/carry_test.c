@@ -18,7 +18,7 @@ static void attach_replays(struct kunit *test)
 	struct kmemdump_entry *entry;
 	int id;
 
-	/* Registering works with nobody there to carry. */
+	/* Registering works without any backend. */
 	id = kmemdump_test_add(test, table, "a", buffer, 8, 0);
 	entry = xa_load(&table->ids, id);
 	KUNIT_EXPECT_EQ(test, entry->state, 0);
@@ -54,19 +54,19 @@ static void full_backend(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_refused, 2);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(tb, c), -ENOSPC);
 
-	/* What was not carried is not taken back. */
+	/* Removing a region that the backend does not carry does not call its remove(). */
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &d), 0);
 	KUNIT_EXPECT_EQ(test, tb->nr_removed, 0);
 	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_refused, 1);
 
-	/* And what waited gets the room that another one leaves. */
+	/* A region that waits gets the room that a removed one leaves. */
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &a), 0);
 	KUNIT_EXPECT_TRUE(test, kmemdump_test_carries(tb, c));
 	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_refused, 0);
 	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_carried, 2);
 }
 
-/* Bytes are a limit like slots. */
+/* Bytes are a limit, just like slots. */
 static void full_of_bytes(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -83,7 +83,7 @@ static void full_of_bytes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(tb, c), KMEMDUMP_CARRIED);
 }
 
-/* Under pressure, what matters less gives way; and comes back when it can. */
+/* Regions that matter less give way to others, and come back when there is room again. */
 static void priorities(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -110,7 +110,7 @@ static void priorities(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kmemdump_test_carries(tb, normal));
 	KUNIT_EXPECT_FALSE(test, kmemdump_test_carries(tb, low));
 
-	/* Who attaches late takes the best, too, whatever came first. */
+	/* A backend that attaches late also takes the most important regions, not the oldest. */
 	kmemdump_test_detach(tb);
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb), 0);
 	KUNIT_EXPECT_TRUE(test, kmemdump_test_carries(tb, high));
@@ -118,7 +118,7 @@ static void priorities(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kmemdump_test_carries(tb, low));
 }
 
-/* Nobody gives way for what does not fit even then. */
+/* No region gives way to one that would not fit even then. */
 static void too_large(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -138,7 +138,7 @@ static void too_large(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, tb->nr_removed, 0);
 }
 
-/* What a backend did not know it had no room for waits as well. */
+/* A region also waits for room if only add() of the backend finds that there is none. */
 static void out_of_room_in_add(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -175,7 +175,7 @@ static void name_and_alignment(struct kunit *test)
 									 8, 0)), KMEMDUMP_CARRIED);
 }
 
-/* Alignment counts for moves, too. */
+/* A region is stale while it is at a place that is not aligned. */
 static void moved_off_alignment(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -195,7 +195,7 @@ static void moved_off_alignment(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(tb, region.id), KMEMDUMP_CARRIED);
 }
 
-/* What gives way for something small may leave room for something else. */
+/* A large region that gives way to a small one may leave room for another that waits. */
 static void room_left_over(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -229,7 +229,7 @@ static void failing_backend(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(bad, id), -EIO);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(good, id), KMEMDUMP_CARRIED);
 
-	/* Not an errno. */
+	/* A positive value is no errno, so it becomes -EINVAL. */
 	bad->add_error = 5;
 	id = kmemdump_test_add(test, table, "b", buffer, 8, 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_test_reason(bad, id), -EINVAL);
@@ -285,12 +285,15 @@ static void attach_refuses(struct kunit *test)
 	namesake->be.table = NULL;
 	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), -EINVAL);
 
-	/* All of that was all there was. */
+	/* Nothing else is wrong with the backend: now it attaches. */
 	namesake->be.table = whole;
 	KUNIT_EXPECT_EQ(test, kmemdump_test_attach(test, table, namesake), 0);
 }
 
-/* Who can't follow a move has lost the region, until it can again; others have it. */
+/*
+ * If update() of a backend fails, the region is stale there until an update works again. Other
+ * backends still have it.
+ */
 static void moves(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -334,7 +337,7 @@ static void move_in_add(struct kmemdump_test_backend *tb, const struct kmemdump_
 	kmemdump_update(container_of(tb->be.list.prev, struct kmemdump_table, backends), &region);
 }
 
-/* What moves while a backend is being told of it is told once more. */
+/* A region that moves while add() of a backend runs gets an update() after that. */
 static void move_while_added(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -372,7 +375,7 @@ static void filtered(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, tb->nr_removed, 1);
 }
 
-/* The live table refuses what a table of a test refuses. */
+/* The exported functions do the same with the live table. */
 static void exported(struct kunit *test)
 {
 	struct kmemdump_test_backend *tb = kmemdump_test_assisted(test, 1);

@@ -121,7 +121,7 @@ static void taken_id_and_name(struct kunit *test)
 			-EEXIST);
 	KUNIT_EXPECT_EQ(test, table->nr_regions, 1);
 
-	/* What was refused left nothing behind: both can be used now. */
+	/* The refused regions left nothing in the table: both can be registered now. */
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &a), 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &same_id, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &same_name, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
@@ -143,7 +143,7 @@ static void given_ids(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &last, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
 }
 
-/* Who still has an id that was given back must not hit the next region with it. */
+/* An id is not used again at once, so that a stale one does not remove the next region. */
 static void ids_rest(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -181,7 +181,7 @@ static void unregister(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, table->nr_regions, 0);
 	KUNIT_EXPECT_EQ(test, table->nr_pieces, 0);
 
-	/* The given id went back, so the same struct can be used again. */
+	/* Removing resets an id that the core gave, so the same struct can be used again. */
 	KUNIT_EXPECT_EQ(test, foreign.id, 0);
 	KUNIT_EXPECT_EQ(test, kmemdump_remove(table, &foreign), -EINVAL);
 	KUNIT_EXPECT_EQ(test, kmemdump_add(table, &foreign, NULL, KMEMDUMP_CLASS_DRIVER, 0), 0);
@@ -206,8 +206,8 @@ static void own_copy(struct kunit *test)
 }
 
 /*
- * Each region is found among many by its name and its id, and those that went
- * are not, until others have their names. The order of removal is free.
+ * Each of many regions is found by its name and its id. Removed ones are not found, until others
+ * take their names. Regions can be removed in any order.
  */
 static void many_regions(struct kunit *test)
 {
@@ -222,7 +222,7 @@ static void many_regions(struct kunit *test)
 		snprintf(name, sizeof(name), "r%d", i);
 		ids[i] = kmemdump_test_add(test, table, name, buffer, 8, 0);
 	}
-	/* 7 and 500 have no common factor: all the even ones, in no order. */
+	/* 7 and 500 have no common factor: this removes each even one once, out of order. */
 	for (i = 0; i < nr / 2; i++) {
 		int victim = 2 * (i * 7 % (nr / 2));
 		struct kmemdump_region region = { .name = name, .id = ids[victim] };

@@ -16,7 +16,7 @@
 
 #include "test_backend.h"
 
-/* For architectures whose linear map is fixed there is no such question. */
+/* Architectures that can't change the linear map do not define can_set_direct_map(). */
 #ifndef can_set_direct_map
 #define can_set_direct_map()	false
 #endif
@@ -137,7 +137,7 @@ static void region_note(struct kunit *test)
 
 static DEFINE_PER_CPU(u64, percpu_data);
 
-/* Each piece of a per-CPU region says whose it is. */
+/* Each piece of a per-CPU region says which CPU it belongs to. */
 static void percpu_note(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -173,7 +173,7 @@ static void percpu_note(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, region->checksum, xxh64_digest(&hash));
 
-	/* A window that starts among the pieces knows it as well. */
+	/* A read that starts in the middle of the pieces gets the CPU right, too. */
 	from = (void *)(piece - 1) - note;
 	from += image->head_size + image->notes_size - size;
 	kmemdump_image_read(image, from, note, sizeof(*piece));
@@ -191,7 +191,7 @@ static bool holds(const void *buf, size_t size, const char *text)
 	return false;
 }
 
-/* What a backend is not meant to have is not in its image, not even as a name. */
+/* A region that a backend's filter excludes is not in its image, not even its name. */
 static void filtered_image(struct kunit *test)
 {
 	static const char text[] = "text of whom it is not meant for";
@@ -228,7 +228,7 @@ static void shared_pages(struct kunit *test)
 	u8 *a = kmemdump_test_page(test, 1);
 	struct kmemdump_image *image;
 
-	/* Three regions, one within another, one beside: a single page. */
+	/* Three regions share a page, one of them inside another: this makes one load. */
 	kmemdump_test_add(test, table, "outer", a, 2000, 0);
 	kmemdump_test_add(test, table, "inner", a + 10, 5, 0);
 	kmemdump_test_add(test, table, "beside", a + 3000, PAGE_SIZE - 3000, 0);
@@ -239,7 +239,7 @@ static void shared_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, image->loads[0].p_memsz, 1 * PAGE_SIZE);
 }
 
-/* What matters most comes first in the file. */
+/* The loads that matter most come first in the file. */
 static void in_order(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -266,7 +266,7 @@ static void add_area(struct kunit *test, struct kmemdump_table *table, u8 *p, si
 					   KMEMDUMP_ENTRY_AREA), 0);
 }
 
-/* What is inside of an area keeps its own place in the order. */
+/* A region inside an area keeps its own order. */
 static void area_around_regions(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -280,7 +280,7 @@ static void area_around_regions(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	kmemdump_test_add(test, table, "inside", p + 2 * PAGE_SIZE, 100, 0);
 	add_area(test, table, p, 8 * PAGE_SIZE);
-	/* Three loads take more room than two pieces. */
+	/* The region splits the area, so two pieces need room for three loads. */
 	image = kmemdump_test_image(test, 2, 2, 3);
 	kmemdump_image_build(image, table, NULL, NULL);
 
@@ -303,7 +303,7 @@ static void area_around_regions(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, region[1].flags, KMEMDUMP_REGION_VOLATILE);
 }
 
-/* What there is no room for is counted, and the dump says so. */
+/* Loads without room are counted, and the note says how many there are. */
 static void no_room_for_loads(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -324,7 +324,7 @@ static void no_room_for_loads(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, note->nr_left_out, 1);
 }
 
-/* Any window of the image shows what the whole image has there. */
+/* Reading any part of the image gives the same bytes as reading all of it. */
 static void any_window(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -354,14 +354,14 @@ static void any_window(struct kunit *test)
 		}
 	}
 
-	/* Behind the end there is nothing, and nothing bad happens. */
+	/* A read past the end of the image gives zeros. */
 	memset(part, 0xee, 64);
 	kmemdump_image_read(image, image->size - 32, part, 64);
 	KUNIT_EXPECT_MEMEQ(test, part, buf + image->size - 32, 32);
 	KUNIT_EXPECT_NULL(test, memchr_inv(part + 32, 0, 32));
 }
 
-/* A CPU that the panic stopped is online in the image, whichever bit it has. */
+/* A CPU that the panic stopped is online in the image, whatever its number. */
 static void online_mask(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -444,7 +444,7 @@ static void unreadable_region(struct kunit *test)
 	if (!can_set_direct_map())
 		kunit_skip(test, "this architecture can't take a page out of the linear map");
 
-	/* Next to "good" it would be one load with it, so its neighbours are of nobody. */
+	/* No region has the pages next to "bad": with "good" there, both would be one load. */
 	pages = alloc_pages(GFP_KERNEL, 2);
 	KUNIT_ASSERT_NOT_NULL(test, pages);
 	page = pages + 1;
@@ -477,7 +477,7 @@ static void many_loads(struct kunit *test)
 	void *p, *buf;
 	u64 head;
 
-	/* As many as vmap() takes at once; with large pages that is not enough here. */
+	/* vmap() takes no more pages than the machine has. If pages are large, it has too few. */
 	if (nr > totalram_pages())
 		kunit_skip(test, "this machine has no %u pages", nr);
 

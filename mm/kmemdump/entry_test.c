@@ -32,7 +32,7 @@ static bool present(const struct kmemdump_entry *entry)
 	return kmemdump_entry_present(entry, entry->version);
 }
 
-/* Where @addr is, by what the kernel offers for each kind of memory. */
+/* The physical address of @addr, from the kernel's own functions for each kind of memory. */
 static phys_addr_t phys_of(unsigned long addr)
 {
 	void *p = (void *)addr;
@@ -42,7 +42,7 @@ static phys_addr_t phys_of(unsigned long addr)
 	return virt_addr_valid(p) ? __pa(p) : __pa_symbol(p);
 }
 
-/* Pieces must cover the range in order, each with the physical address it has. */
+/* The pieces must cover the range in order, each with its right physical address. */
 static void check_pieces(struct kunit *test, const struct kmemdump_entry *entry,
 			 const void *addr, size_t size)
 {
@@ -91,7 +91,7 @@ static void vmalloc_pieces(struct kunit *test)
 	struct kmemdump_entry *entry;
 	void *p;
 
-	/* Four pages mapped in an order that leaves no two physical neighbours. */
+	/* Map four pages in an order in which no page follows its physical neighbor. */
 	pages[0] = alloc_pages(GFP_KERNEL, 2);
 	KUNIT_ASSERT_NOT_NULL(test, pages[0]);
 	split_page(pages[0], 2);
@@ -131,7 +131,7 @@ static void large_vmalloc(struct kunit *test)
 	check_pieces(test, entry, p, size);
 	kmemdump_entry_free(entry);
 
-	/* One byte more is the guard page. */
+	/* One more byte would be in the guard page. */
 	entry = translate(test, p, 0, PAGE_ALIGN(size) + 1);
 	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(entry), -EFAULT);
 	vfree(p);
@@ -139,7 +139,7 @@ static void large_vmalloc(struct kunit *test)
 
 static DEFINE_PER_CPU(u64, static_percpu);
 
-/* One region, and what each possible CPU has of it in the order of the CPUs. */
+/* A per-CPU region has the pieces of all possible CPUs, in the order of the CPUs. */
 static void check_percpu(struct kunit *test, const void __percpu *p, size_t size)
 {
 	struct kmemdump_region region = { .name = "test", .percpu_addr = p, .size = size };
@@ -177,7 +177,7 @@ static void percpu(struct kunit *test)
 	size_t sizes[] = { 1, 8, 100, 3 * 1024 };
 	int i;
 
-	/* That would be other variables, of other CPUs. */
+	/* A region this large would run into other variables, and into other CPUs' memory. */
 	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(kmemdump_entry_make(&large, NULL)), -EFAULT);
 
 	check_percpu(test, &static_percpu, sizeof(static_percpu));
@@ -205,7 +205,7 @@ static void kernel_image(struct kunit *test)
 	}
 }
 
-/* __init memory is there while the kernel boots, and counts as gone from then on. */
+/* __init memory can be registered while the kernel boots, and counts as gone after that. */
 static char init_data[8] __initdata;
 
 static void __ref init_memory(struct kunit *test)
@@ -220,7 +220,7 @@ static void __ref init_memory(struct kunit *test)
 		check_pieces(test, entry, init_data, 8);
 	}
 
-	/* The next state is what the suites do not see when they run during boot. */
+	/* Suites that run during boot end before the next state, so set it here. */
 	if (entry)
 		system_state = SYSTEM_FREEING_INITMEM;
 	later = translate(test, init_data, 0, 8);
@@ -244,7 +244,7 @@ static void physical(struct kunit *test)
 	check_pieces(test, entry, p, 64);
 	kmemdump_entry_free(entry);
 
-	/* Both addresses: they have to agree. */
+	/* If a region gives both addresses, they have to agree. */
 	entry = translate(test, p, __pa(p), 64);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
 	kmemdump_entry_free(entry);
@@ -252,13 +252,13 @@ static void physical(struct kunit *test)
 	kfree(q);
 	kfree(p);
 
-	/* Nothing is there; or nothing that starts there, at least. */
+	/* Nothing is at the first address, and 0 counts as no address. */
 	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(translate(test, NULL, (phys_addr_t)(1ULL << 45),
 							64)), -EFAULT);
 	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(translate(test, NULL, 0, 64)), -EFAULT);
 }
 
-/* Physical memory that is no RAM: the first that the kernel knows of. */
+/* Find physical memory that is not RAM: the first range that is listed as reserved. */
 static struct resource *find_reserved(struct resource *parent)
 {
 	struct resource *res;
@@ -293,7 +293,7 @@ static void reserved_memory(struct kunit *test)
 	kmemdump_entry_free(entry);
 }
 
-/* Partly RAM, partly not. */
+/* A region can't be partly RAM and partly something else. */
 static void mixed_memory(struct kunit *test)
 {
 	struct resource *res, *ram = NULL;
@@ -307,7 +307,10 @@ static void mixed_memory(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PTR_ERR_OR_ZERO(translate(test, NULL, ram->end - 9, 20)), -EFAULT);
 }
 
-/* Pages of order 0 to 3 go to per-CPU lists, larger ones straight to the buddy. */
+/*
+ * Freed pages count as gone. Those of order 0 to 3 go to per-CPU lists, larger ones straight to
+ * the buddy allocator.
+ */
 static void freed_page(struct kunit *test)
 {
 	struct kmemdump_entry *entry;
@@ -329,7 +332,7 @@ static void freed_page(struct kunit *test)
 	}
 }
 
-/* Mapped like vmalloc memory, but no RAM. */
+/* Device memory (VM_IOREMAP) is mapped like vmalloc memory, but is not RAM. */
 static void device_memory(struct kunit *test)
 {
 	struct page *page = alloc_page(GFP_KERNEL);

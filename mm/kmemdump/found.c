@@ -2,9 +2,10 @@
 /*
  * kmemdump: memory that is found at the crash.
  *
- * What hooks add to the core image has no region. Its address may come from damaged memory.
+ * Hooks add memory to the core image that is in no region. Its address may come from damaged
+ * memory.
  *
- * All of this runs at panic: no allocation, no lock, every read may fault.
+ * All of this runs at panic: it must not allocate or take locks, and every read may fault.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -17,8 +18,8 @@
 #include "kmemdump.h"
 
 /*
- * Where the page tables have @addr: true and *@phys if it is there. With @add the tables on
- * the way go into the image, as debuggers have no other way to it.
+ * Find @addr in the page tables: true, and *@phys, if it is mapped. With @add, put the tables on
+ * the way into the image, as debuggers can't find the memory without them.
  */
 static bool walk_tables(struct kmemdump_image *image, unsigned long addr,
 			enum kmemdump_order order, bool add, phys_addr_t *phys)
@@ -51,8 +52,8 @@ void kmemdump_image_add_tables(struct kmemdump_image *image, unsigned long addr,
 }
 
 /*
- * Put the pages of [@addr, @addr + @size) into the image as far as they are there. Any
- * address goes, as it may come from damaged memory.
+ * Put those pages of [@addr, @addr + @size) that exist into the image. @addr and @size may be
+ * anything, as they may come from damaged memory.
  */
 void kmemdump_image_add(struct kmemdump_image *image, unsigned long addr, size_t size,
 			enum kmemdump_order order)
@@ -67,20 +68,20 @@ void kmemdump_image_add(struct kmemdump_image *image, unsigned long addr, size_t
 	for (; addr < end; addr += PAGE_SIZE) {
 		kernel = __is_kernel(addr);
 		if (kmemdump_is_linear(addr) && virt_addr_valid((void *)addr)) {
-			/* Free memory, too: debuggers look past the ends of stacks. */
+			/* Add free memory, too: debuggers look past the ends of stacks. */
 			phys = __pa(addr);
 		} else if (kernel) {
 			if (!kmemdump_translate_addr(addr, &phys))
 				continue;
 		} else {
-			/* Once for the pages that share a table. */
+			/* Add the tables once for all pages that share them. */
 			bool first = (addr & PMD_MASK) != image->last_table;
 
 			image->last_table = addr & PMD_MASK;
 			if (!walk_tables(image, addr, order, first, &phys))
 				continue;
 		}
-		/* An order of its own would only break the kernel image into pieces. */
+		/* A worse order would only split the kernel image into more loads. */
 		if (kernel && order > KMEMDUMP_ORDER_IMAGE)
 			kmemdump_image_push(image, addr, phys, PAGE_SIZE, KMEMDUMP_ORDER_IMAGE);
 		else

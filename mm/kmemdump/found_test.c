@@ -14,7 +14,7 @@
 
 static char variable[8];
 
-/* An image of nothing but what a test adds. */
+/* Start an image that holds only what the test adds. */
 static struct kmemdump_image *start(struct kunit *test)
 {
 	struct kmemdump_image *image = kmemdump_test_image(test, 1, 1, 64);
@@ -23,7 +23,7 @@ static struct kmemdump_image *start(struct kunit *test)
 	return image;
 }
 
-/* The load that has @addr, or NULL. */
+/* Find the load that holds @addr, or NULL. */
 static const struct elf64_phdr *find_load(const struct kmemdump_image *image, const void *addr)
 {
 	unsigned int i;
@@ -51,7 +51,7 @@ static void pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, image->loads[0].p_memsz, 2 * PAGE_SIZE);
 }
 
-/* An address may come from damaged memory. */
+/* Addresses may come from damaged memory, so bad ones add nothing. */
 static void bad_addresses(struct kunit *test)
 {
 	struct kmemdump_image *image = start(test);
@@ -72,7 +72,7 @@ static void bad_addresses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, image->nr_left_out, 0);
 }
 
-/* An order of its own would only break the kernel image into pieces. */
+/* Pages of the kernel image get its order, as a worse one would only split it. */
 static void kernel_image(struct kunit *test)
 {
 	struct kmemdump_image *image = start(test);
@@ -85,7 +85,7 @@ static void kernel_image(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_test_order(image, 0), KMEMDUMP_ORDER_IMAGE);
 }
 
-/* Page tables lead to what is not in the linear map, and debuggers need these as well. */
+/* Debuggers also need the page tables that lead to memory outside the linear map. */
 static void page_tables(struct kunit *test)
 {
 	struct kmemdump_image *image = start(test);

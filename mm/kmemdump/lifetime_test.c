@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: KUnit tests of regions that come and go with something else.
+ * kmemdump: KUnit tests of regions that go with their module, memory or device.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -85,7 +85,7 @@ static void memory_goes(struct kunit *test)
 	__free_pages(page, 2);
 }
 
-/* A driver of a real platform device, which waits for another one to be there. */
+/* A driver of a real platform device. Its probe is deferred until a supplier has probed. */
 
 static struct {
 	bool ready;
@@ -149,14 +149,14 @@ static void driver_unbinds(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, kunit_platform_device_add(test, pdev), 0);
 	KUNIT_ASSERT_EQ(test, kunit_platform_driver_register(test, &provider), 0);
 
-	/* The probe has registered and was deferred, so the region is gone again. */
+	/* The probe registered the region and was deferred, so devm removed the region. */
 	KUNIT_ASSERT_NE(test, wait_for_completion_timeout(&drv.deferred, 10 * HZ), 0);
 	wait_for_device_probe();
 	KUNIT_EXPECT_EQ(test, drv.ret, 0);
 	KUNIT_EXPECT_TRUE(test, drv.in_list);
 	KUNIT_EXPECT_FALSE(test, kmemdump_test_find("kmemdump-kunit:kunit_devm").found);
 
-	/* When what it waits for is there, the driver core tries it again. */
+	/* Once the supplier has probed, the driver core probes the provider again. */
 	KUNIT_ASSERT_EQ(test, kunit_platform_device_prepare_wait_for_probe(test, pdev,
 									   &drv.bound), 0);
 	KUNIT_ASSERT_EQ(test, kunit_platform_driver_register(test, &supplier), 0);
@@ -169,7 +169,7 @@ static void driver_unbinds(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kmemdump_test_find("kmemdump-kunit:kunit_devm").found);
 }
 
-/* Each device of a driver can have a region of the same name, and work with it. */
+/* Several devices can each have a region of the same name, and remove it by that name. */
 static void devm_names(struct kunit *test)
 {
 	struct kmemdump_region one = { .name = "stats", .virt_addr = buffer, .size = 4 };
@@ -198,7 +198,7 @@ static void devm_names(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kmemdump_test_find("kmemdump-kunit-2:stats").found);
 }
 
-/* Of a device with a long name, the end of it is in the name of the region. */
+/* If the name of a device is too long, only its end is in the name of the region. */
 static void devm_long_name(struct kunit *test)
 {
 	static const char device[] = "kmemdump-kunit-of-a-bus-with-long-names-behind-a-bus:port";
@@ -213,7 +213,7 @@ static void devm_long_name(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, strlen(name), sizeof(name) - 1);
 	KUNIT_EXPECT_EQ(test, kmemdump_region_id(name), region.id);
 
-	/* There has to be room for one character of the device. */
+	/* There has to be room for at least one character of the device's name. */
 	memset(name, 'x', sizeof(name));
 	name[KMEMDUMP_NAME_LEN - 2] = '\0';
 	region.name = name;

@@ -4,7 +4,7 @@
  *
  * kdump, FADump and hypervisors save all memory and know nothing of regions. So VMCOREINFO says
  * where the list of entries is, and how to read it without debug information; see the uapi
- * header. Nothing is kept twice for that, and nothing has to run at the crash.
+ * header. This needs no second copy of the list, and no code that runs at the crash.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -43,11 +43,11 @@ static int __init kmemdump_describe_list(void)
 	VMCOREINFO_OFFSET(kmemdump_piece, virt_addr);
 	VMCOREINFO_OFFSET(kmemdump_piece, phys_addr);
 	VMCOREINFO_OFFSET(kmemdump_piece, size);
-	/* Hypervisors take the note that was made at boot, so make it again. */
+	/* Hypervisors take the note that was made at boot: make it again, with these lines. */
 	final_note(append_elf_note((Elf_Word *)vmcoreinfo_note, VMCOREINFO_NOTE_NAME, 0,
 				   vmcoreinfo_data, vmcoreinfo_size));
 	return 0;
 }
 
-/* After VMCOREINFO was made, and before the core set registers it. */
+/* Runs after VMCOREINFO is made, and before the core set registers it. */
 subsys_initcall_sync(kmemdump_describe_list);

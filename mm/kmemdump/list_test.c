@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: KUnit tests of the list that full dumps are read with.
+ * kmemdump: KUnit tests of the list by which a reader finds the regions in a full dump.
  *
- * They go the way of a reader of such a dump: from VMCOREINFO, by physical addresses and
- * offsets, without the types of kmemdump.
+ * They do what such a reader does: start from VMCOREINFO and use only physical addresses and
+ * offsets, not the types of kmemdump.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -17,7 +17,7 @@
 
 #include "test_backend.h"
 
-/* The value of a line of VMCOREINFO. */
+/* Get the value of the line @key of VMCOREINFO. */
 static u64 value_of(struct kunit *test, const char *key, unsigned int base)
 {
 	char number[20] = "", start[64];
@@ -43,7 +43,10 @@ static void *find(struct kunit *test, const char *name)
 
 	head = phys_to_virt(value_of(test, KMEMDUMP_ENTRIES_KEY, 16));
 	mutex_lock(&kmemdump_table.lock);
-	/* @head is that of the kernel image, at another address: compare what is there. */
+	/*
+	 * @head is in the linear map, but the list leads back to the same head in the kernel image.
+	 * As the addresses differ, compare what the heads hold.
+	 */
 	for (pos = head->next; pos->prev->next == pos && pos->next != head->next; pos = pos->next)
 		if (!strcmp((void *)pos - list + names, name))
 			found = (void *)pos - list;
@@ -109,7 +112,7 @@ static void leads_to_entry(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, find(test, region.name));
 }
 
-/* A region of so many pieces that the array of them is not in the linear map. */
+/* A region with so many pieces that their array is not in the linear map. */
 static void far_pieces(struct kunit *test)
 {
 	unsigned int nr = KMALLOC_MAX_SIZE / (2 * sizeof(struct kmemdump_piece)) + 1, i;
@@ -119,7 +122,7 @@ static void far_pieces(struct kunit *test)
 	struct page **pages, *page;
 	void *p;
 
-	/* vmap() takes no more pages than there are. */
+	/* vmap() takes no more pages than the machine has. */
 	if (nr > totalram_pages())
 		kunit_skip(test, "this machine has not so many pages");
 	pages = kvmalloc_array(nr, sizeof(*pages), GFP_KERNEL);

@@ -2,8 +2,8 @@
 /*
  * kmemdump: the newest part of the kernel log.
  *
- * The log may be larger than the store. So what leads to its records goes into
- * the image first, and the newest records before older ones.
+ * The log may be larger than the storage. So the structs that lead to its records
+ * go into the image first, and the newest records before older ones.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -17,7 +17,7 @@
 /* The upper two bits of the word that holds an id are a state. */
 #define ID_MASK		(~0UL >> 2)
 
-/* The newest part has so many records; each older part has twice as many. */
+/* Records of the newest part. Each part has twice as many as the next newer one. */
 #define NEWEST		64
 
 struct ring {
@@ -30,7 +30,7 @@ struct ring {
  * Add [@low, @high) of @ring. Loads that share a page become one load, of the better order. So
  * each part but the newest leaves out the page in which it ends, which the newer part has. The
  * @oldest part also leaves out the page in which it starts: in a full ring the newest part ends
- * there. fill_regions() adds the pages that the ring shares with its neighbours.
+ * there. fill_regions() adds the pages that the ring shares with its neighbors.
  */
 static void add_part(struct kmemdump_image *image, const struct ring *ring, unsigned long low,
 		     unsigned long high, unsigned int order, bool oldest)
@@ -47,8 +47,8 @@ static void add_part(struct kmemdump_image *image, const struct ring *ring, unsi
 }
 
 /*
- * Add @count elements from the number @from on. Numbers go on counting when the ring is full.
- * There are @older elements before them.
+ * Add @count elements, starting with number @from. Numbers go on when the ring wraps around.
+ * The ring has @older elements before these.
  */
 static void add_elements(struct kmemdump_image *image, const struct ring *ring,
 			 unsigned long from, unsigned long count, unsigned long older,
@@ -70,14 +70,14 @@ static bool text_of(unsigned long id, unsigned long *lpos)
 	const struct kmemdump_log *log = &kmemdump_log;
 	unsigned long index = id & ((1UL << log->count_bits) - 1);
 
-	/* A record without text has an odd place. */
+	/* The position of a record without text is odd. */
 	return kmemdump_peek(lpos, log->descs + index * log->desc_size + log->begin,
 			     sizeof(*lpos)) && !(*lpos & 1);
 }
 
 /*
- * Add to @image what leads to the records, and the records, the newest first. All of these
- * loads have better orders than the regions of the log have.
+ * Add the structs that lead to the records, and then the records, the newest first. All of these
+ * loads have better orders than the regions of the log.
  */
 static void add_newest_log(struct kmemdump_image *image)
 {
@@ -132,5 +132,5 @@ static int __init kmemdump_log_newest_init(void)
 	return 0;
 }
 
-/* After kmemdump_log_init(), which finds the log. */
+/* Runs after kmemdump_log_init(), which finds the log. */
 fs_initcall_sync(kmemdump_log_newest_init);

@@ -10,7 +10,7 @@
 
 #include "test_backend.h"
 
-/* The log is in pieces by age, for which there is room whatever the others have. */
+/* The log is split by age into loads that have room, however many other regions there are. */
 static void log_has_room(struct kunit *test)
 {
 	static const char * const rings[] = { "log_descs", "log_infos", "log_text" };
@@ -39,7 +39,7 @@ static void log_has_room(struct kunit *test)
 						   KMEMDUMP_ENTRY_RING), 0);
 	}
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, writer), 0);
-	/* As many more as are sure to fill the table. */
+	/* Add regions that use up all room but the loads that are reserved for the log. */
 	for (i = 0; i < 100; i++) {
 		snprintf(name, sizeof(name), "r%u", i);
 		kmemdump_test_add(test, table, name, p + 2 * i * PAGE_SIZE, PAGE_SIZE, 0);
@@ -52,7 +52,7 @@ static void log_has_room(struct kunit *test)
 	for (first = 0; first < image->nr_loads; first++)
 		if (kmemdump_test_order(image, first) > KMEMDUMP_ORDER_LOG)
 			break;
-	/* The others are apart from each other, and come after the log. */
+	/* The 100 regions share no pages, so each is a load, and all come after the log. */
 	KUNIT_EXPECT_EQ(test, image->nr_loads - first, 100);
 	KUNIT_EXPECT_GT(test, first, ARRAY_SIZE(rings));
 }

@@ -23,7 +23,7 @@ struct fixture {
 	u8			*data;
 	void			*dctx_workspace;
 	zstd_dctx		*dctx;
-	u8			*image;		/* what unpacking the record gave */
+	u8			*image;		/* unpacked from the record */
 	u64			offset;
 	const struct kmemdump_frame *header;
 	const struct kmemdump_frame *commit;
@@ -112,7 +112,7 @@ static void unpack(struct kunit *test, struct fixture *f)
 	KUNIT_EXPECT_EQ(test, le64_to_cpu(f->commit->length), le64_to_cpu(f->header->length));
 }
 
-/* Whether a COMMIT frame follows the whole frames of the record. */
+/* Whether there is a COMMIT frame among the frames of the record. */
 static bool has_commit(const struct fixture *f)
 {
 	const u8 *p = f->writer->buf, *end = p + f->writer->used;
@@ -148,7 +148,7 @@ static void whole_record(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, !memcmp(f->image + image->data_offset, f->data, DATA_SIZE));
 }
 
-/* Write with room for @room bytes: a partial record, which is finished. */
+/* Write a record to @room bytes, which are too few: it ends in a COMMIT that says so. */
 static void write_in(struct kunit *test, struct fixture *f, size_t room)
 {
 	f->writer->used = 0;
@@ -159,7 +159,7 @@ static void write_in(struct kunit *test, struct fixture *f, size_t room)
 	KUNIT_EXPECT_EQ(test, le32_to_cpu(f->commit->flags), KMEMDUMP_COMMIT_PARTIAL);
 }
 
-/* Whatever the room: it is kept to, the record is finished and says that it is partial. */
+/* However little room there is, the record fits, has a COMMIT and says that it is partial. */
 static void little_room(struct kunit *test)
 {
 	struct fixture *f = set_up(test, ROOM);
@@ -169,13 +169,13 @@ static void little_room(struct kunit *test)
 	for (room = 2 * sizeof(struct kmemdump_frame); room < DATA_SIZE; room += 29989) {
 		write_in(test, f, room);
 		KUNIT_EXPECT_GE(test, f->offset, last);
-		/* The rest must be less than the smallest frame would have needed. */
+		/* What is left must be too little for another frame. */
 		if (room > SZ_64K)
 			KUNIT_EXPECT_LT(test, room - f->writer->used, 2 * PAGE_SIZE);
 		last = f->offset;
 	}
 
-	/* Where the last frame just fits, and where its header does not. */
+	/* Try all sizes from where the last frame just fits to where its header does not. */
 	write_in(test, f, SZ_64K);
 	exact = f->writer->used;
 	for (room = exact; room >= exact - sizeof(struct kmemdump_frame); room--)
@@ -204,7 +204,7 @@ static void unread_record_stays(struct kunit *test)
 						 f->table->room->image), -EBUSY);
 }
 
-/* Storage that fails leaves a record without COMMIT, whenever it fails, and is closed. */
+/* Whichever write fails, the record gets no COMMIT, and the writer is closed. */
 static void failing_writer(struct kunit *test)
 {
 	struct fixture *f = set_up(test, ROOM);
@@ -232,7 +232,7 @@ static void failing_writer(struct kunit *test)
 	}
 }
 
-/* Two writers each get the whole record; one that fails does not hurt them. */
+/* Two writers each get the whole record, though a third one fails between them. */
 static void several_writers(struct kunit *test)
 {
 	struct fixture *f = set_up(test, ROOM);
@@ -281,14 +281,14 @@ static void record_probe(struct kunit *test)
 		f->writer->buf[i / 8] ^= 1 << i % 8;
 	}
 
-	/* No record has the id 0, even if the checksum is right. */
+	/* An id of 0 is refused, even if the checksum is right. */
 	header = (void *)f->writer->buf;
 	header->record_id = 0;
 	header->checksum = cpu_to_le64(xxh64(header, offsetof(struct kmemdump_frame, checksum), 0));
 	KUNIT_EXPECT_EQ(test, kmemdump_record_probe(f->writer->buf, 64, NULL), -ENOMSG);
 }
 
-/* Any frame of a record tells that there is something to keep, wherever it stands. */
+/* A frame of any type, at any offset, shows that there is a record to keep. */
 static void has_frame(struct kunit *test)
 {
 	const size_t size = sizeof(struct kmemdump_frame);
@@ -312,7 +312,7 @@ static void has_frame(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kmemdump_has_frame(header, size - 1));
 	KUNIT_EXPECT_FALSE(test, kmemdump_has_frame(header, 0));
 
-	/* That of a later kernel is nothing to throw away, but not one that we can read. */
+	/* A record of a later kernel must be kept, too, though this kernel can't read it. */
 	memcpy(buf, header, size);
 	((struct kmemdump_frame *)buf)->version = cpu_to_le16(KMEMDUMP_VERSION + 1);
 	((struct kmemdump_frame *)buf)->checksum =
@@ -320,7 +320,7 @@ static void has_frame(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kmemdump_has_frame(buf, size));
 	KUNIT_EXPECT_EQ(test, kmemdump_record_probe(buf, size, NULL), -ENOMSG);
 
-	/* One of another type, which is no header. */
+	/* Without the first byte, the header is broken, but a DATA frame is still found. */
 	KUNIT_EXPECT_TRUE(test, kmemdump_has_frame(f->writer->buf + 1, f->writer->used - 1));
 	for (i = 0; i < 8 * size; i++) {
 		f->writer->buf[i / 8] ^= 1 << i % 8;

@@ -44,7 +44,7 @@ static void by_name(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, entry);
 	KUNIT_EXPECT_EQ(test, kmemdump_entry_pieces(entry, &nr)->virt_addr,
 			(unsigned long)kmemdump_test_symbol);
-	/* Symbols have no sizes: it is up to the next one. */
+	/* kallsyms has no sizes, so the region ends where the next symbol starts. */
 	KUNIT_EXPECT_GE(test, kmemdump_entry_size(entry), sizeof(kmemdump_test_symbol));
 	KUNIT_EXPECT_EQ(test, entry->class, KMEMDUMP_CLASS_ADMIN);
 
@@ -100,7 +100,7 @@ static void symbol_refuses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_add_symbol(table,
 						  "kmemdump_test_symbol+0x10000000000000000"),
 			-ERANGE);
-	/* Several files of these tests have one of this name. */
+	/* Several files of these tests have a symbol of this name. */
 	KUNIT_EXPECT_EQ(test, kmemdump_add_symbol(table, "buffer"), -ENOTUNIQ);
 	KUNIT_EXPECT_EQ(test, table->nr_regions, 1);
 }

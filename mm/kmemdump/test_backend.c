@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: writers in plain memory for the KUnit suites, and what else they share.
+ * kmemdump: writers in plain memory, and other helpers that the KUnit suites share.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -60,7 +60,7 @@ static void empty_table(void *data)
 		rhashtable_destroy(&table->names);
 }
 
-/* A table of the test's own; emptied when the test ends. */
+/* Make a table for @test. It is emptied when the test ends. */
 struct kmemdump_table *kmemdump_test_table(struct kunit *test)
 {
 	struct kmemdump_table *table = kunit_kzalloc(test, sizeof(*table), GFP_KERNEL);
@@ -147,13 +147,13 @@ bool kmemdump_test_carries(struct kmemdump_test_backend *tb, int id)
 	return kmemdump_test_reason(tb, id) == KMEMDUMP_CARRIED;
 }
 
-/* Why it does not; see KMEMDUMP_CARRIED. */
+/* Why @tb does not carry the region @id; KMEMDUMP_CARRIED if it does. */
 int kmemdump_test_reason(struct kmemdump_test_backend *tb, int id)
 {
 	return kmemdump_reason(&tb->be, xa_load(&tb->table->ids, id));
 }
 
-/* What the live table says of a region, which may go at any time. */
+/* Copy what the live table says of a region, as the region may go at any time. */
 struct kmemdump_test_live kmemdump_test_find(const char *name)
 {
 	struct kmemdump_test_live live = { };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* kmemdump: backends in plain memory, and what else the KUnit suites share. */
+/* kmemdump: backends in plain memory, and other helpers that the KUnit suites share. */
 #ifndef _MM_KMEMDUMP_TEST_BACKEND_H
 #define _MM_KMEMDUMP_TEST_BACKEND_H
 
@@ -9,7 +9,7 @@
 
 struct kmemdump_test_backend {
 	struct kmemdump_backend	be;
-	struct kmemdump_table	*table;		/* that it is attached to */
+	struct kmemdump_table	*table;		/* to which it is attached */
 
 	/* firmware-assisted */
 	unsigned int		nr_added;
@@ -42,7 +42,7 @@ int kmemdump_test_attach(struct kunit *test, struct kmemdump_table *table,
 			 struct kmemdump_test_backend *tb);
 void kmemdump_test_detach(struct kmemdump_test_backend *tb);
 
-/* Registers @size bytes at @addr in @table and expects @want. Returns the id. */
+/* Register @size bytes at @addr in @table and expect @want. Returns the id. */
 int kmemdump_test_add(struct kunit *test, struct kmemdump_table *table, const char *name,
 		      const void *addr, size_t size, int want);
 int kmemdump_test_add_ranked(struct kunit *test, struct kmemdump_table *table, const char *name,
@@ -70,7 +70,7 @@ struct kmemdump_image *kmemdump_test_build(struct kunit *test, struct kmemdump_t
 void *kmemdump_test_read(struct kunit *test, const struct kmemdump_image *image);
 enum kmemdump_order kmemdump_test_order(const struct kmemdump_image *image, unsigned int i);
 
-/* test_assisted.c: backends that firmware assists */
+/* test_assisted.c: firmware-assisted backends */
 struct kmemdump_test_backend *kmemdump_test_assisted(struct kunit *test, unsigned int max_slots);
 
 #endif /* _MM_KMEMDUMP_TEST_BACKEND_H */

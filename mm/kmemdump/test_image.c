@@ -10,7 +10,7 @@
 
 #include "test_backend.h"
 
-/* A page of its own, so that a test knows what shares it. */
+/* Allocate a whole page, so that only the regions of @test are in it. */
 u8 *kmemdump_test_page(struct kunit *test, u8 fill)
 {
 	u8 *p = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
@@ -26,7 +26,7 @@ static void free_image(void *image)
 	kmemdump_image_free(image);
 }
 
-/* Room for an image; freed with the test. */
+/* Allocate an image. It is freed when the test ends. */
 struct kmemdump_image *kmemdump_test_image(struct kunit *test, unsigned int max_regions,
 					   unsigned int max_pieces, unsigned int max_loads)
 {
@@ -37,7 +37,7 @@ struct kmemdump_image *kmemdump_test_image(struct kunit *test, unsigned int max_
 	return image;
 }
 
-/* The image of all regions in @table. */
+/* Build an image of all regions in @table. */
 struct kmemdump_image *kmemdump_test_build(struct kunit *test, struct kmemdump_table *table)
 {
 	struct kmemdump_image *image = kmemdump_test_image(test, table->nr_regions,
@@ -48,7 +48,7 @@ struct kmemdump_image *kmemdump_test_build(struct kunit *test, struct kmemdump_t
 	return image;
 }
 
-/* The whole image in memory; freed with the test. */
+/* Read the whole image into memory that is freed when the test ends. */
 void *kmemdump_test_read(struct kunit *test, const struct kmemdump_image *image)
 {
 	void *buf = kunit_kmalloc(test, image->size, GFP_KERNEL);
@@ -58,7 +58,7 @@ void *kmemdump_test_read(struct kunit *test, const struct kmemdump_image *image)
 	return buf;
 }
 
-/* How much the load @i of an image matters. */
+/* The order of the load @i of an image. */
 enum kmemdump_order kmemdump_test_order(const struct kmemdump_image *image, unsigned int i)
 {
 	unsigned int order = 0;

@@ -21,7 +21,7 @@ static void pieces(struct kunit *test)
 	struct page *pages[2], *both;
 	void *p;
 
-	/* Two neighbours, mapped the wrong way round. */
+	/* Map two neighboring pages in reverse order, which makes two pieces. */
 	both = alloc_pages(GFP_KERNEL, 1);
 	KUNIT_ASSERT_NOT_NULL(test, both);
 	split_page(both, 1);
@@ -41,7 +41,7 @@ static void pieces(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, found[1].size, PAGE_SIZE - 100);
 	KUNIT_EXPECT_TRUE(test, kmemdump_piece_present(&found[1]));
 
-	/* The page after them is a guard. */
+	/* The page after them is the guard page. */
 	place.size = 3 * PAGE_SIZE;
 	KUNIT_EXPECT_EQ(test, kmemdump_find_pieces(&place, NULL, 0, false), -EFAULT);
 	vunmap(p);
@@ -50,7 +50,7 @@ static void pieces(struct kunit *test)
 	__free_page(pages[1]);
 }
 
-/* What can't be read is zeros, and the rest is there. */
+/* Bytes that can't be read become zeros, and the others are still read. */
 static void read_past_the_end(struct kunit *test)
 {
 	char *p = vmalloc(PAGE_SIZE), buf[16];
@@ -69,7 +69,7 @@ static void read_past_the_end(struct kunit *test)
 	vfree(p);
 }
 
-/* What vmalloc_to_page() finds as well, and no more than there is. */
+/* The walk finds the same pages as vmalloc_to_pfn(), and none that are not mapped. */
 static void page_tables(struct kunit *test)
 {
 	struct kmemdump_tables tables;
@@ -88,7 +88,7 @@ static void page_tables(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kmemdump_walk_tables(addr, &phys, &tables));
 }
 
-/* Reading from addresses that may be any. */
+/* kmemdump_peek() takes any address, also a bad one. */
 static void peek(struct kunit *test)
 {
 	const unsigned long bad[] = { 0, 8, PAGE_SIZE, TASK_SIZE_MAX - 1, -1UL, -4UL };
@@ -102,7 +102,7 @@ static void peek(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, kmemdump_peek(&i, &initialised, sizeof(i)));
 	KUNIT_EXPECT_EQ(test, i, initialised);
 
-	/* Over the border of two pages, and over the end. */
+	/* Read across the border of two pages, and past the end. */
 	memset(p, 0x5a, 2 * PAGE_SIZE);
 	KUNIT_EXPECT_TRUE(test, kmemdump_peek(&word, p + PAGE_SIZE - 4, sizeof(word)));
 	KUNIT_EXPECT_EQ(test, word, 0x5a5a5a5a5a5a5a5aULL);

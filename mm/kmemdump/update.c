@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kmemdump: regions that are at another place now.
+ * kmemdump: telling kmemdump that a region has moved.
  *
- * An update works in any context. Code that it interrupts, or that interrupts it for good, finds
- * the old place or the new one.
+ * An update works in any context. Code that it interrupts finds the old place or the new one. So
+ * does a panic that interrupts an update and never returns to it.
  *
  * Copyright (C) 2026 the kmemdump authors
  */
@@ -16,8 +16,8 @@
 #include <trace/events/kmemdump.h>
 
 /*
- * Have @entry, which is locked, be at the place of @region. Any context. After an error it is
- * where it was.
+ * Set the place of @entry, which is locked, to that of @region. Any context. After an error,
+ * @entry still has its old place.
  */
 int kmemdump_entry_update(struct kmemdump_entry *entry, const struct kmemdump_region *region)
 {
@@ -47,7 +47,7 @@ int kmemdump_entry_update(struct kmemdump_entry *entry, const struct kmemdump_re
 	entry->held &= ~BIT(spare);
 	if (kmemdump_piece_held(pieces))
 		entry->held |= BIT(spare);
-	/* [A] Pairs with the acquire in kmemdump_entry_pieces() and others marked so. */
+	/* [A] Pairs with the acquire in kmemdump_entry_pieces() and others that name it. */
 	smp_store_release(&entry->version, entry->version + 1);
 	trace_kmemdump_update(entry);
 	return 0;
@@ -71,7 +71,7 @@ static int update_entry(struct kmemdump_table *table, struct kmemdump_entry *ent
 }
 
 /*
- * The region of @table with the id and name of @region is at another place now.
+ * Set the place of the region in @table that has the id and name of @region to that of @region.
  * Any context. The errors are those of kmemdump_update_region().
  */
 int kmemdump_update(struct kmemdump_table *table, const struct kmemdump_region *region)
@@ -84,7 +84,7 @@ int kmemdump_update(struct kmemdump_table *table, const struct kmemdump_region *
 	if (ret)
 		return ret;
 
-	/* This looks at each page, with preemption off, so it must not be much. */
+	/* An update looks at each page with preemption off, so limit the size. */
 	if (region->size > KMEMDUMP_UPDATE_MAX)
 		return -EOPNOTSUPP;
 
@@ -95,13 +95,13 @@ int kmemdump_update(struct kmemdump_table *table, const struct kmemdump_region *
 }
 
 /**
- * kmemdump_update_region() - a region is at another place now
+ * kmemdump_update_region() - tell kmemdump that a region has moved
  * @region: id and name of a registered region, its new address, and its size,
  *	which has to be the same as before
  *
- * Use it for what moves often, such as a current stack: a dump has either the
- * old place or the new one, never a mixture. After an error it still has the old
- * one. Room is kept for as many physically contiguous pieces as the region had at
+ * Use it for memory that moves often, such as a current stack: a dump has either
+ * the old place or the new one, never a mixture. After an error, the region still
+ * has its old place. It has room for as many physically contiguous pieces as at
  * registration; or, for one to 16 pages of vmalloc memory, for the worst case.
  *
  * Context: any, also NMI. Does not sleep or wait. The memory at both places must
@@ -110,12 +110,12 @@ int kmemdump_update(struct kmemdump_table *table, const struct kmemdump_region *
  *
  * * %-EINVAL: no region, name, id or size; another size than at registration
  * * %-ENOENT: no region of this id and name is registered
- * * %-EBUSY: it is just being updated elsewhere, maybe by what this context has
- *   interrupted, or a backend is just taking it: try again
+ * * %-EBUSY: the region is being updated elsewhere, maybe by code that this context
+ *   has interrupted, or a backend is just taking it: try again
  * * %-EFAULT, %-EOVERFLOW: as at registration
- * * %-ENOSPC: at the new place it is in more pieces than there is room for
+ * * %-ENOSPC: the new place has more pieces than the region has room for
  * * %-EOPNOTSUPP: the core has mapped one of the places, or would have to; or
- *   it is larger than %KMEMDUMP_UPDATE_MAX
+ *   the region is larger than %KMEMDUMP_UPDATE_MAX
  */
 int kmemdump_update_region(const struct kmemdump_region *region)
 {

@@ -36,7 +36,7 @@ static void update(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, place_of(table, region.id), (unsigned long)buffer + i);
 	}
 
-	/* With interrupts off it works just as well. */
+	/* An update also works with interrupts off. */
 	local_irq_disable();
 	region.virt_addr = buffer;
 	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), 0);
@@ -82,13 +82,13 @@ static void update_refuses(struct kunit *test)
 	bad.phys_addr = 1;
 	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &bad), -EINVAL);
 
-	/* Somebody else is just at it, maybe what this context has interrupted. */
+	/* Another update holds the lock; it may be one that this context has interrupted. */
 	entry = xa_load(&table->ids, region.id);
 	kmemdump_entry_lock(entry);
 	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), -EBUSY);
 	kmemdump_entry_unlock(entry);
 
-	/* What the core has mapped. */
+	/* A region that the core has mapped can't be updated. */
 	entry->flags |= KMEMDUMP_ENTRY_MAPPED;
 	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), -EOPNOTSUPP);
 	entry->flags &= ~KMEMDUMP_ENTRY_MAPPED;
@@ -100,7 +100,7 @@ static void update_refuses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kmemdump_update(table, &region), -ENOENT);
 }
 
-/* What devm has put before the name is not known to the driver. */
+/* A driver does not know what devm puts before the name, so the end of the name is enough. */
 static void update_by_end_of_name(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
@@ -119,7 +119,7 @@ static void update_by_end_of_name(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, place_of(table, region.id), (unsigned long)buffer + 16);
 }
 
-/* Small regions in the vmalloc range keep room for the worst place they can get. */
+/* A small vmalloc region has room for as many pieces as it can get at any place. */
 static void moved_vmalloc(struct kunit *test)
 {
 	struct kmemdump_region region = { .name = "test", .size = 3 * PAGE_SIZE };
@@ -147,7 +147,7 @@ static void moved_vmalloc(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, entry->nr_pieces[1], 4);
 	kmemdump_entry_free(entry);
 
-	/* In the linear map there is one piece, and no room for another one. */
+	/* A region in the linear map has room for one piece only. */
 	region.size = 2 * PAGE_SIZE;
 	region.virt_addr = page_address(block);
 	entry = kmemdump_entry_make(&region, NULL);
@@ -184,7 +184,7 @@ static void moved_percpu(struct kunit *test)
 	free_percpu(other);
 }
 
-/* The image has a region where it is now, not where it was registered. */
+/* The image has the region at its new place, not where it was registered. */
 static void moved_region(struct kunit *test)
 {
 	struct kmemdump_table *table = kmemdump_test_table(test);
