@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-# kmemdump: the entry. Everything that is built is kept outside of this
-# repository, in ${XDG_CACHE_HOME:-~/.cache}/kmemdump.
+# kmemdump: the commands of this repository. Everything that they build is kept
+# outside of it, in ${XDG_CACHE_HOME:-~/.cache}/kmemdump.
 
 RUN := /usr/bin/python3 tools/testing/kmemdump/run.py
-# make check K="storm and not slow": what pytest's -k selects.
+# make check K="storm and not slow": run only what pytest's -k selects.
 SELECT := $(if $(K),-k "$(K)")
 ON := $(if $(BASE),--base $(BASE))
 
@@ -36,7 +36,8 @@ series: python3
 check: python3
 	@$(RUN) $@ $(SELECT) $(CASES)
 
-# Nothing else may use the kernel tree while it has a fault, or not all patches.
+# These run one after another: nothing else may use the kernel tree while it has a
+# fault, or lacks patches.
 check-long: python3
 	@$(RUN) $@ $(SELECT) $(CASES)
 	@$(if $(SELECT)$(CASES),,$(RUN) series --check)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What pytest knows of the tests: their fixtures, their order, which may skip, what is said."""
+"""pytest's view of the tests: fixtures, order, which tests may skip, and what is reported."""
 
 import json
 import subprocess
@@ -39,14 +39,15 @@ def _title(item):
     return f"{item.path.stem}-{item.name.removeprefix('test_').split('@')[0]}"
 
 
-# For one that no run has timed yet.
+# Assumed for a test that no run has timed yet.
 SECONDS = 20
 
 
 def pytest_collection_modifyitems(items):
-    """What took longest in the runs before comes first, so that no lane is left with it alone."""
+    """Start the tests that took longest in earlier runs first. Otherwise a lane might be left with
+    one of them when the others have finished."""
     took = json.loads((host.run_folder() / "seconds.json").read_text())
-    # A group is for one lane, and stays together.
+    # One lane runs all tests of a group, so they stay together.
     seconds = {}
     for item in items:
         mark = item.get_closest_marker("xdist_group")
@@ -80,6 +81,6 @@ def pytest_runtest_makereport(item, call):
 
 
 def _line(item, call):
-    """Where in the file of the test it failed."""
+    """The lines in the file of the test where it failed."""
     return ", ".join(str(entry.lineno + 1) for entry in call.excinfo.traceback
                      if str(entry.path) == str(item.path))

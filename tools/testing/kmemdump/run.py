@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
-# What was said to the make that runs this is not meant for those that are run from here.
+# The options of the make that runs this are not meant for those that this runs.
 for variable in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"):
     os.environ.pop(variable, None)
 
@@ -96,8 +96,9 @@ def main():
         return command
 
     def run(args):
-        # "mutants" runs the tests of other sources, and "clean" removes the cache.
-        # "series" leaves the kernel tree alone, but with --check it is that of each patch in turn.
+        # These do not reserve the cache for our sources: "mutants" runs tests with other sources,
+        # and "clean" removes the cache. "series" leaves the kernel tree alone; but with --check,
+        # it makes the tree of each patch in turn, so it reserves the cache for itself.
         checks = getattr(args, "check", False)
         if args.function in (mutants, clean) or args.function is series and not checks:
             return args.function(args)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Builds that are looked at, not run: without kmemdump, with the least of it, and for 32 bits."""
+"""Builds that are inspected, not run: without kmemdump, with the least of it, for 32 bits and for
+big endian."""
 
 import re
 import shlex
@@ -14,13 +15,13 @@ from harness.host import REPO, say
 from harness.kernel import Board, Kernel, ours
 from harness.lab import expect
 
-# What compiles a file as if kmemdump were not left out.
+# Compiles a file as if CONFIG_KMEMDUMP were set, in a kernel without it.
 WITH_KMEMDUMP = "-DCONFIG_KMEMDUMP=1"
 
 
 def _prepared(tree, board, variant=None, *args):
-    """The kernel of @board, configured and ready to compile single files with make's @args; it is
-    not built. Only who has its lock may make something in its folder."""
+    """Configure the kernel of @board so that make can compile single files with @args. It is not
+    built. Whoever makes something in its folder has to hold its lock."""
     host.install(host.PACKAGES + board.packages)
     kernel = Kernel(tree, board, variant)
 
@@ -35,16 +36,16 @@ def _prepared(tree, board, variant=None, *args):
 
 
 def _command(kernel, name):
-    """The command that made @name, a file in the build folder; for a shell."""
+    """The command that made @name, a file in the build folder, as a list of its words."""
     path = kernel.build_dir / name
     text = path.with_name(f".{path.name}.cmd").read_text()
     [command] = re.findall(r"^savedcmd_\S+ := (.*)$", text, re.M)
-    # What objtool does afterwards is no part of it.
+    # Leave out objtool, which runs after the compiler.
     return shlex.split(command.split(" ; ")[0].replace(r"\#", "#"))
 
 
 def _compile_again(kernel, name, source, out, *options, first=()):
-    """Compile @source with the command that made @name, its result in @out."""
+    """Compile @source to @out with the command that made @name. Returns the compiler's warnings."""
     command = _command(kernel, name)
     at = command.index("-nostdinc")
     command[at:at] = first
@@ -59,7 +60,7 @@ def _compile_again(kernel, name, source, out, *options, first=()):
 
 
 def _unused(path):
-    """What an object takes from kmemdump: (calls and variables, sections)."""
+    """What an object uses of kmemdump: (functions and variables, sections of annotations)."""
     symbols = subprocess.run(["nm", "-u", str(path)], capture_output=True, text=True,
                              check=True).stdout
     sections = subprocess.run(["readelf", "-SW", str(path)], capture_output=True, text=True,
@@ -69,7 +70,7 @@ def _unused(path):
 
 
 def test_compiled_out(tree, lab):
-    """Without CONFIG_KMEMDUMP a provider builds, and no call of it is left."""
+    """Without CONFIG_KMEMDUMP, a provider builds, and no call of kmemdump is left in it."""
     kernel = _prepared(tree, Board("x86_64-ramoops"), "off")
     folder = lab.dumps / "modules"
     shutil.rmtree(folder, ignore_errors=True)
@@ -89,7 +90,7 @@ def test_compiled_out(tree, lab):
                proc.stderr[-3000:])
         return [_unused(folder / name) for name in objects]
 
-    # That the one and the other are found is shown by objects that have them.
+    # First compile objects that have calls and annotations, to see that these are found.
     for name, found in zip(objects, compile_all(f"KCFLAGS={WITH_KMEMDUMP}")):
         expect(found[0], f"calls of kmemdump in {name}, compiled with it")
     expect(any(sections for _, sections in compile_all(f"KCFLAGS={WITH_KMEMDUMP}")),
@@ -98,42 +99,42 @@ def test_compiled_out(tree, lab):
         expect(found == ([], []), f"no call of kmemdump and no annotation in {name}", str(found))
 
 
-# Which kernels are looked at -> the folders of arch/ that are theirs.
+# Each kernel that is compared -> the folder of its architecture.
 COMPARED = {"x86_64-ramoops": "arch/x86/", "ppc64le-ramoops": "arch/powerpc/"}
-# What differs even without kmemdump, and why. Nothing else may.
+# Objects that the patches change even without kmemdump, and why. No other one may change.
 DIFFER = {
-    # pstore knows of the new record type, of its area and its file, in any case.
+    # pstore always knows the new record type, its area and its file.
     "fs/pstore/platform.o": "the name of the record type",
     "fs/pstore/ram.o": "the area for the record, and its parameter",
     "fs/pstore/ram_core.o": "zones of which the old contents are read later",
-    # A patch of FADump itself: memory that was not kept must not be freed.
+    # A fix of FADump itself: it must not free memory that was not kept.
     "arch/powerpc/kernel/fadump.o": "what a fix of FADump checks",
-    # And one of SMEM: an item must not leave its partition.
+    # A fix of SMEM: an item must not leave its partition.
     "drivers/soc/qcom/smem.o": "what a fix of SMEM checks",
 }
-# How much those may grow, together, in bytes.
+# How many bytes these objects may grow, in total.
 MAY_GROW = 2048
-# What the patches touch that is not compiled.
+# Files that are not compiled.
 NOT_COMPILED = re.compile(r"Documentation/|MAINTAINERS$|(.*/)?(Kconfig|Kconfig\.debug|Makefile|"
                           r"Kbuild)$")
 
 
 def _touched(tree, name):
-    """The files of the patches that are looked at in the kernel @name: those of its architecture.
-    Those that are for each are looked at once, on x86_64, which has all of them."""
+    """The patched files to compare in the kernel @name: those of its architecture. Files for all
+    architectures are compared once, on x86_64, which compiles all of them."""
     own = COMPARED[name]
     return [path for path in sorted(set(tree.touched())) if not NOT_COMPILED.match(path)
             and (path.startswith(own) or own == "arch/x86/" and not path.startswith("arch/"))]
 
 
 def _sources(tree, name):
-    """What is compiled for the kernel @name."""
+    """The C files to compare in the kernel @name."""
     return [path for path in _touched(tree, name) if path.endswith(".c")]
 
 
 def test_what_is_compared(tree):
-    """Each file that the patches touch is compiled on one of the two machines, or is of a kind
-    that is not compiled. Makefiles add only what options of ours enable."""
+    """Each file that the patches touch is compared in one of the two kernels, or is of a kind that
+    is not compiled. Makefiles add only objects that options of ours enable."""
     seen = {path for name in COMPARED for path in _touched(tree, name)}
     left = [path for path in tree.touched()
             if path not in seen and not NOT_COMPILED.match(path)]
@@ -148,7 +149,7 @@ def test_what_is_compared(tree):
 
 
 def _build(kernel, sources):
-    """Have the objects made, so that their commands are known."""
+    """Build the objects of @sources, so that their commands are known. Returns their names."""
     names = [f"{path[:-2]}.o" for path in sources]
     with host.lock(f"kernel-{kernel.name}"):
         proc, _ = kernel.compile(*names)
@@ -166,8 +167,8 @@ def _check_headers(kernel, names):
 
 
 def _without(kernel, name, out):
-    """Compile @name from the source as it was before the patches: the same command, with the
-    original files in front of the patched ones. It stands where they stand, for __FILE__."""
+    """Compile @name from the source as it was before the patches, with the same command. The
+    original headers come before the patched ones, and __FILE__ expands to the same path."""
     pristine = kernel.tree.pristine
     source = Path(_command(kernel, name)[-1]).relative_to(kernel.tree.linux)
     where = pristine / source if (pristine / source).exists() else kernel.tree.linux / source
@@ -181,7 +182,7 @@ def _without(kernel, name, out):
 
 
 def _contents(path):
-    """What there is of an object, apart from the numbers of lines."""
+    """The code of an object. It has no line numbers, as the patches change those."""
     dump = ["objdump", "-drj.text", "-j.init.text", "-j.exit.text", "--no-show-raw-insn"]
     if "PowerPC" in subprocess.run(["readelf", "-h", str(path)], capture_output=True,
                                    text=True, check=True).stdout:
@@ -192,7 +193,7 @@ def _contents(path):
 
 
 def _bloat(tree, before, after):
-    """What bloat-o-meter says, and by how much the object grew."""
+    """What bloat-o-meter prints, and by how many bytes the object grew."""
     out = subprocess.run(["python3", str(tree.linux / "scripts/bloat-o-meter"), str(before),
                           str(after)], capture_output=True, text=True, check=True).stdout
     [(old, new)] = re.findall(r"^Total: Before=(\d+), After=(\d+),", out, re.M)
@@ -201,9 +202,8 @@ def _bloat(tree, before, after):
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_costs_nothing(tree, lab, name):
-    """Without CONFIG_KMEMDUMP, what the patches touch is compiled to what it was before them.
-    What knows of the new record type even then is named above; what that costs is printed, and
-    is in the log folder."""
+    """Without CONFIG_KMEMDUMP, the patched files compile to the same code as before the patches.
+    DIFFER names the exceptions. What they cost is printed, and is in the log folder."""
     kernel = _prepared(tree, Board(name), "off")
     names = _build(kernel, _sources(tree, name))
     _check_headers(kernel, names)
@@ -223,7 +223,7 @@ def test_costs_nothing(tree, lab, name):
         with sizes.open("a") as log:
             log.write(f"{path}:\n{text}\n\n")
         say(f"    {path}: {text.splitlines()[-1]}")
-        # With the option, most of them differ: the comparison would see it.
+        # With the option, most objects differ, which shows that the comparison works.
         _compile_again(kernel, path, source, on, WITH_KMEMDUMP)
         if _contents(on) != _contents(new):
             noticed.append(path)
@@ -248,9 +248,9 @@ FOLDERS = ("mm/kmemdump", "fs/pstore")
 
 
 def _compile_folders(kernel):
-    """Compile what is ours, without a warning."""
+    """Compile FOLDERS. The compiler must not warn of anything of ours."""
     with host.lock(f"kernel-{kernel.name}"):
-        # They are made anew, as only then there are warnings.
+        # Remove the objects, as make shows warnings only if it compiles them.
         for folder in FOLDERS:
             for path in kernel.build_dir.glob(f"{folder}/*.o"):
                 path.unlink()
@@ -262,8 +262,8 @@ def _compile_folders(kernel):
 
 
 def _compile(lab, config, arch, bad_line, cross=""):
-    """Compile what is ours for another machine, without a warning; one for @bad_line. What
-    readelf says of it."""
+    """Compile FOLDERS for another machine without a warning, and @bad_line with one. Returns what
+    readelf says of an object."""
     board = Board("x86_64-ramoops")
     board.config, board.arch, board.cross = config, arch, cross
     kernel = _prepared(lab.tree, board, None, "W=1")
@@ -285,8 +285,8 @@ def _symbols(option, *paths, names=r"zstd_\w+"):
 
 
 def test_needs_no_decompressor(lab):
-    """Of zstd, mm/kmemdump without its tests uses only what the compressor has: a kernel may have
-    no more."""
+    """Without its tests, mm/kmemdump uses only those symbols of zstd that the compressor has, as a
+    kernel may lack the decompressor."""
     objects = [path for path in (lab.kernel.build_dir / "mm/kmemdump").glob("*.o")
                if not re.search(r"_test\.o$|^test_|^benchmark|^built-in|\.mod\.o$", path.name)]
     used = _symbols("--undefined-only", *objects)
@@ -297,14 +297,14 @@ def test_needs_no_decompressor(lab):
 
 
 def test_32_bits(lab):
-    """A format that is right on 64 bits only is found, and there is none in what is ours. The
-    kernel has no kexec either."""
+    """gcc warns of a format that is right on 64 bits only, and of nothing of ours. This kernel has
+    no kexec either."""
     kind = _compile(lab, "i386", "i386", '\tpr_info("%lu", sizeof(a));')
     expect("ELF32" in kind, "32-bit objects", kind)
 
 
 def test_big_endian(lab):
-    """What is compiled on big-endian machines only is compiled, and has no warning."""
+    """Code for big-endian machines only compiles without a warning."""
     host.install(["gcc-powerpc64le-linux-gnu"])
     kind = _compile(lab, "ppc64be", "powerpc",
                     "#ifdef __BIG_ENDIAN\n\tint unused = a;\n#endif", "powerpc64le-linux-gnu-")
@@ -312,13 +312,13 @@ def test_big_endian(lab):
 
 
 def _undefined(objects):
-    """What of kmemdump is used by @objects and defined by none of them."""
+    """The symbols of kmemdump that @objects use and none of them defines."""
     names = r"\w*kmemdump\w*"
     return (_symbols("--undefined-only", *objects, names=names) -
             _symbols("--defined-only", *objects, names=names))
 
 
-# What uses a function as if there were a prototype of it, and no stub.
+# Calls a function as a source does if a header has its prototype, but no stub.
 USED_C = """\
 // SPDX-License-Identifier: GPL-2.0-only
 void %s(void);
@@ -331,7 +331,7 @@ void bad(void)
 
 
 def test_small(tree, lab):
-    """Without all that is optional, what is ours compiles and uses nothing that is not there."""
+    """Without its optional parts, kmemdump compiles and uses no symbol that is missing."""
     kernel = _prepared(tree, Board("x86_64-ramoops"), "small", "W=1")
     config = (kernel.build_dir / ".config").read_text()
     have = set(re.findall(r"^CONFIG_(\w*KMEMDUMP\w*|QCOM_MINIDUMP|DEBUG_FS|KALLSYMS)=", config, re.M))
@@ -344,7 +344,7 @@ def test_small(tree, lab):
     left = _undefined(objects)
     expect(not left, "each symbol of kmemdump to be defined", str(left))
 
-    # One that is not would be found, be it of an object that is left out, or a stub.
+    # A missing symbol would be found, if either an object or a stub is missing.
     found = _undefined([path for path in objects if path.stem != "translate"])
     expect("kmemdump_find_pieces" in found, "what is missing without translate.c", str(found))
     bad = lab.dumps / "mm/kmemdump/used.c"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The layers of mm/kmemdump: which object uses a symbol that another one defines, from what the
-compiler made. Calls go down the layers only, and never in a circle."""
+"""The layers of mm/kmemdump: calls go down the layers only, and never in a circle. The symbols in
+the objects show which object uses another one."""
 
 import graphlib
 import re
@@ -9,7 +9,7 @@ import subprocess
 from harness.host import REPO
 from harness.lab import Failed, expect
 
-# From below. An object may use those of its own layer and of the layers before it.
+# From the bottom up. An object may use objects of its own layer and of the layers below it.
 LAYERS = (
     ("translate",),
     ("entry", "carry", "backend", "core", "update", "lifetime"),
@@ -18,13 +18,13 @@ LAYERS = (
     ("log", "log_newest", "list", "coreset", "module", "crashset", "annotation", "symbols", "debugfs"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-# What a kernel can do without: nothing else calls it, unless kmemdump.h has a stub for it.
+# Objects that a kernel can leave out. No other object calls them, unless kmemdump.h has a stub.
 OPTIONAL = {"carry", "update", "lifetime", "found", "assisted", *LAYERS[-1]} - {"log"}
 STUBS = {("backend", "carry"), ("panic", "assisted")}
-# The suites of what is left.
+# The suites of the objects that are left, and their helpers.
 BASE_TESTS = ("translate_test", "entry_test", "core_test", "backend_test", "elfcore_test",
               "serialize_test", "test_backend", "test_image")
-# A file is read in one go.
+# A reader should get through a file in one go.
 MAX_LINES = 600
 ARCHITECTURES = re.compile(r"CONFIG_(ALPHA|ARC|ARM|ARM64|LOONGARCH|MIPS|PPC|PPC64|RISCV|S390|SPARC|"
                            r"X86)(_\w+)?\b")
@@ -46,7 +46,7 @@ def _uses(objects):
 
 
 def _check(uses):
-    """No circle, and nothing upwards."""
+    """Fail if objects use each other in a circle, or use one in a layer above them."""
     unknown = set(uses) ^ set(LEVEL)
     expect(not unknown, "the objects of the table, and no others", str(sorted(unknown)))
     try:
@@ -59,12 +59,12 @@ def _check(uses):
 
 
 def test_calls_go_down(lab):
-    """As it is built, with all options."""
+    """A kernel with all options keeps to the layers."""
     objects = [path for path in (lab.kernel.build_dir / "mm/kmemdump").glob("*.o")
                if not re.search(r"_test\.o$|^test_|^built-in|\.mod\.o$", path.name)
                and (REPO / "mm/kmemdump" / f"{path.stem}.c").exists()]
     uses = _uses(objects)
-    # What is sure to be there, so that an empty graph is noticed.
+    # Look for calls that are sure to be there, to notice an empty graph.
     expect("translate" in uses["entry"] and "image" in uses["panic"], "known calls", str(uses))
     _check(uses)
 
@@ -76,7 +76,7 @@ def _optional(uses):
 
 
 def test_base_stands_alone(lab):
-    """The base and its tests link without what is optional."""
+    """The base and its tests link without the optional objects."""
     folder = lab.kernel.build_dir / "mm/kmemdump"
     uses = _uses([folder / f"{name}.o" for name in (*LEVEL, *BASE_TESTS)])
     expect("core" in uses["core_test"] and "panic" in uses["serialize_test"] and
@@ -88,7 +88,7 @@ def test_base_stands_alone(lab):
 
 
 def test_a_circle_is_found():
-    """So is a call upwards, an object that is in no layer, and one that is gone."""
+    """A circle is found, and so are a call upwards, an object in no layer, and a missing one."""
     good = {name: {} for name in LEVEL}
     _check(good | {"core": {"entry": "a", "translate": "b"}, "panic": {"core": "c"}})
     for bad, words in (({"core": {"backend": "a"}, "backend": {"entry": "b"}, "entry": {"core": "c"}},
@@ -114,7 +114,7 @@ def _sources():
 
 
 def test_no_architecture():
-    """What only an architecture knows is in its <asm/kmemdump.h>."""
+    """Code for a single architecture is in its <asm/kmemdump.h>, not in mm/kmemdump."""
     found = [f"{path.name}:{number}: {line}" for path in _sources()
              for number, line in enumerate(path.read_text().splitlines(), 1)
              if ARCHITECTURES.search(line)]
@@ -125,7 +125,7 @@ def test_no_architecture():
 
 
 def test_small_files():
-    """The tests count as files, too, but may be longer."""
+    """No file is too long. Suites may be longer than other files."""
     long = {path.name: lines for path in _sources() if not path.stem.endswith("_test")
             and (lines := path.read_text().count("\n")) > MAX_LINES}
     expect(not long and len(_sources()) > 20, f"at most {MAX_LINES} lines in a file", str(long))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""make series: patches that git am takes, which come to what make tree makes; and how files grow
-from one patch to the next. make check-long builds the kernel after each of them."""
+"""make series: git am applies its patches, and the result is the tree that make tree makes. Also
+how files grow from one patch to the next. make check-long builds the kernel after each patch."""
 
 import os
 import re
@@ -25,7 +25,7 @@ def _make(*args):
 
 
 def _linux(tree, folder):
-    """A git repository of the files of Linux that patches touch."""
+    """Make a git repository in @folder with the files of Linux that patches touch."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in tree.touched():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def _git(folder, *args):
 
 @pytest.mark.parametrize("base", host.BASES)
 def test_series(lab, base):
-    """git am takes the patches, and what they come to is what make tree makes."""
+    """git am applies the patches, and the result is what make tree makes."""
     tree = labs.tree(base)
     out = lab.dumps / f"patches-{base}"
     text, status = _make(f"BASE={base}", f"OUT={out}", f"FROM={SENDER}")
@@ -70,7 +70,7 @@ def test_series(lab, base):
 
 
 def test_usage(lab):
-    """With a sender that is none, or into a folder of other things: an error."""
+    """A malformed sender, or a folder that has other files in it, is an error."""
     for args, words in (([f"OUT={lab.dumps}/a", "FROM=me"], "Name <mail>"),
                         ([f"OUT={REPO}"], "has other files")):
         text, status = _make(*args)
@@ -96,7 +96,7 @@ diff --git a/mm/util.c b/mm/util.c
 
 @pytest.mark.parametrize("base", host.BASES)
 def test_checkpatch(lab, base):
-    """What checkpatch --strict complains of is said; each series is checked when it is made."""
+    """A complaint of checkpatch --strict is reported. Each series is checked when it is made."""
     labs.tree(base)
     bad = lab.dumps / "0001-bad.patch"
     bad.write_text(BAD_PATCH)
@@ -104,7 +104,7 @@ def test_checkpatch(lab, base):
     expect("space prohibited after that open parenthesis" in found, "the bad line to be found", found)
 
 
-# What somebody may get wrong in series.toml: how, and what is said of it.
+# Mistakes that somebody may make in series.toml: how to make each of them, and the error.
 WRONG = {
     "file_in_no_patch": (lambda spec: spec["patch"].pop(), "no patch has .*tools/kmemdump/"),
     "file_in_two": (lambda spec: spec["patch"][-1]["files"].append("mm/kmemdump/entry.c"),
@@ -122,7 +122,7 @@ WRONG = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_wrong_list(monkeypatch, what):
-    """A list of patches that does not have each file just once is refused."""
+    """A list of patches with one of these mistakes is refused."""
     spec = series.load()
     change, words = WRONG[what]
     change(spec)
@@ -136,7 +136,7 @@ def test_wrong_list(monkeypatch, what):
 
 
 def _missing(contents):
-    """The functions of ours that these sources call or declare, and that none of them has."""
+    """The functions of kmemdump that these sources call or declare and none of them defines."""
     texts = {name: re.sub(r"/\*.*?\*/|\"(\\.|[^\"\\])*\"", "", text, flags=re.S)
              for name, text in contents.items()}
     have = grow.defined(text for name, text in texts.items() if name.endswith(".c"))
@@ -151,7 +151,8 @@ def _missing(contents):
 
 
 def test_sources_hold_together():
-    """After each patch, all that is declared or called is there. That it builds is for CHECK=1."""
+    """After each patch, the sources define all functions that they declare or call. CHECK=1 also
+    builds them."""
     it = series.Series()
     for nr in range(4, len(it.entries) + 1):
         contents = {name: data.decode() for name, data in it.step(nr).contents().items()

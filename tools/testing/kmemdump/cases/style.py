@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What maintainers run before they read: checkpatch, W=1, sparse, kernel-doc, mandoc. Each test
-also gives its checker something bad, which has to be found."""
+"""What maintainers run before they read a patch: checkpatch, W=1, sparse, kernel-doc, mandoc. Each
+test also gives its checker something bad, which the checker has to find."""
 
 import os
 import re
@@ -37,18 +37,18 @@ def _c_files(group):
     return [REPO / name for name in found[group]]
 
 
-# CamelCase is that of zstd, libelf and xxhash, whose names are not ours to choose. Whole new
-# files come without changes of MAINTAINERS; a patch has those.
+# The CamelCase names are those of zstd, libelf and xxhash. The files are checked without the change
+# of MAINTAINERS that comes with them in a patch.
 KERNEL = ["--no-tree", "--ignore", "FILE_PATH_CHANGES,CAMELCASE", "-f"]
-# What is checked -> the fewest files that there are of it, and what checkpatch leaves out. The
-# patches are checked when they are made: harness/series.py.
+# Each group of files -> how many there are at least, and the options of checkpatch. Patches are
+# checked when they are made: harness/series.py.
 GROUPS = {
     "mm": (20, KERNEL),
     "kernel": (20, KERNEL),
     # The macros that make tracepoints are not laid out like functions.
     "trace": (1, ["--no-tree", "--ignore",
                   "FILE_PATH_CHANGES,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT", "-f"]),
-    # There is no <linux/compiler.h> for a program, so it defines __printf itself.
+    # Programs have no <linux/compiler.h>, so they define __printf themselves.
     "user": (10, ["--no-tree", "--ignore", "FILE_PATH_CHANGES,CAMELCASE,"
                   "PREFER_DEFINED_ATTRIBUTE_MACRO", "-f"]),
 }
@@ -61,16 +61,16 @@ int bad( int a ) {
 }
 """
 
-# What it says of itself when it runs outside of a kernel tree.
+# What checkpatch prints about itself when it runs outside a kernel tree.
 OUTSIDE = re.compile(r"^Use of uninitialized value \$root .*\n|"
                      r"^find: .*/include.: No such file.*\n", re.M)
 
 
 def _checkpatch(lab, tree, group, files):
-    """What checkpatch --strict complains of; it has to say that it read each of the @files."""
+    """The complaints of checkpatch --strict about @files. Its summaries must name each file."""
     proc = subprocess.run(["perl", str(tree.linux / "scripts/checkpatch.pl"), "--strict",
                            "--emacs", "--summary-file", *GROUPS[group][1], *map(str, files)],
-                          # It leaves a cache where it runs.
+                          # checkpatch leaves a cache in the folder where it runs.
                           cwd=lab.dumps, capture_output=True, text=True)
     output = proc.stdout + OUTSIDE.sub("", proc.stderr)
     totals = {path: list(map(int, counts)) for path, *counts in SUMMARY.findall(proc.stdout)}
@@ -85,7 +85,7 @@ def _checkpatch(lab, tree, group, files):
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_checkpatch(lab, tree, group):
-    """checkpatch --strict has nothing to say, and does of what is bad."""
+    """checkpatch --strict complains of a bad file, and of none of ours."""
     files = _c_files(group)
     expect(len(files) >= GROUPS[group][0], "files to check", str(files))
     bad = lab.dumps / "bad.c"
@@ -97,7 +97,7 @@ def test_checkpatch(lab, tree, group):
     expect(not found, "no complaint of checkpatch --strict", found)
 
 
-# gcc warns of the first one with W=1 only, sparse of the second.
+# gcc warns of bad_unused only with W=1; sparse warns of bad_global.
 WARNINGS = {"gcc": "bad_unused", "sparse": "bad_global"}
 BAD_KERNEL_C = """\
 // SPDX-License-Identifier: GPL-2.0-only
@@ -110,8 +110,8 @@ static const int bad_unused = 1;
 
 
 def _copied(kernel, scratch, folders):
-    """Copy what this kernel has of the folders to @scratch, as one module outside of its tree;
-    the objects to build. Built there, they leave the kernel's own ones as they are."""
+    """Copy the sources in @folders that this kernel builds to @scratch, as an external module, so
+    that building them leaves the kernel's own objects alone. Returns the objects to build."""
     objects = []
     for folder in folders:
         target = scratch / folder
@@ -122,7 +122,7 @@ def _copied(kernel, scratch, folders):
         missing = {path.name for path in (REPO / folder).glob("*.c")} - \
             {path.name for path in sources}
         expect(sources and not missing, f"objects of all that is ours in {folder}", str(missing))
-        # Not as a part of a module: that would be a module with many an init function.
+        # Use obj-y: a module made of all these files would have many init functions.
         names = " ".join(f"{path.stem}.o" for path in sources)
         (target / "Makefile").write_text(f"obj-y += {names}\n"
                                          f"ccflags-y += -I$(srctree)/{folder}\n")
@@ -132,7 +132,7 @@ def _copied(kernel, scratch, folders):
 
 
 def _add(scratch, name, text):
-    """One more source in the folder of @name."""
+    """Add the source @name to the Makefile of its folder. Returns its object."""
     path = scratch / name
     path.write_text(text)
     with path.with_name("Makefile").open("a") as out:
@@ -141,7 +141,7 @@ def _add(scratch, name, text):
 
 
 def _newest(folder):
-    """When a file that make builds there was changed last."""
+    """When any file that make builds in @folder was last changed."""
     return max(os.lstat(os.path.join(where, name)).st_mtime_ns
                for where, folders, names in os.walk(folder)
                if not (where == str(folder) and folders.remove("out-of-tree"))
@@ -149,11 +149,11 @@ def _newest(folder):
 
 
 def compile_all(lab, *folders, checkers=tuple(WARNINGS)):
-    """gcc W=1 and sparse say nothing of what is ours in @folders, and do of bad lines."""
+    """gcc W=1 and sparse warn of the bad lines, and of no file of ours in @folders."""
     host.install(["sparse"])
     sparse = ["C=1", "CHECK=sparse"] if "sparse" in checkers else []
     kernel = lab.kernel
-    # At the same place each time, for ccache.
+    # Use the same path each time, for ccache.
     scratch = kernel.build_dir / "out-of-tree/w1"
     with host.lock(f"kernel-{kernel.name}"):
         shutil.rmtree(scratch, ignore_errors=True)
@@ -185,7 +185,7 @@ def test_w1_and_sparse(lab):
 
 
 def test_w1_and_sparse_on_ppc64le(ppc64le):
-    """Not fs/pstore: sparse warns of the pristine platform.c there."""
+    """This leaves out fs/pstore, as sparse warns of the pristine platform.c there."""
     compile_all(ppc64le, "mm/kmemdump", "samples/kmemdump", "arch/powerpc/fadump")
 
 
@@ -204,7 +204,7 @@ LINES = ("mm/kmemdump/core.c:1:2: warning: x", "a/mm/kmemdump/x.h:1: error: x",
                          ids=[*(f"ours-{i}" for i in range(len(LINES))),
                               *(f"others-{i}" for i in range(len(OTHERS)))])
 def test_what_is_ours(text):
-    """Complaints count if they are about our lines, also through a macro of a header."""
+    """Complaints count if they are about our lines, even if a macro of a header causes them."""
     expect(ours(text) == (text if text in LINES else ""),
            f"{'a' if text in LINES else 'no'} complaint about a line of ours", text)
 
@@ -226,7 +226,7 @@ def _kernel_doc(tree, paths):
 
 
 def test_kernel_doc(lab):
-    """kernel-doc has nothing to say, and every exported function has a comment for it."""
+    """kernel-doc complains of nothing, and every exported function has a comment for it."""
     tree = lab.tree
     bad = lab.dumps / "bad.c"
     bad.write_text(BAD_DOC)
@@ -254,7 +254,7 @@ def _missing(tree, text):
 
 
 def test_documentation_refers_to_what_exists(tree):
-    """Each path named in the documentation is there."""
+    """Each path that the documentation names exists."""
     bad = "mm/kmemdump/no_such_file.c"
     found = _missing(tree, f"See {bad}, Documentation/admin-guide/ramoops.rst and mm/kmemdump/.")
     expect(found == [bad], "the one bad path to be found", str(found))
@@ -273,7 +273,7 @@ def _mandoc(page):
 
 
 def test_man_page(lab):
-    """mandoc has nothing to say, and every verb of the usage text is in the page."""
+    """mandoc complains of nothing, and every verb of the usage text is in the page."""
     host.install(["mandoc"])
     page = REPO / "tools/kmemdump/kmemdump.1"
     bad = lab.dumps / "bad.1"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""make tree: what it does with patches that fit, that moved, and that are stale. The tests work
-in a cache of their own, with a kernel tree of only the files that patches touch."""
+"""make tree: what it does with patches that apply, that apply at other lines, and that are stale.
+The tests have their own cache, with a kernel tree of only the files that patches touch."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def tree(request):
 
 
 def _small(tree, lab, name):
-    """A Tree in a cache of its own, in which only the files to patch are there."""
+    """Make a Tree in its own cache, with only the files to patch."""
     copy = Tree(tree.base)
     copy.dir = lab.dumps / name / "kmemdump" / tree.base
     copy.linux, copy.pristine = copy.dir / "linux", copy.dir / "pristine"
@@ -34,7 +34,7 @@ def _small(tree, lab, name):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(tree.pristine / path, folder / path)
     shutil.copy(tree.dir / "unpacked", copy.dir)
-    # Or it would get the source again, to see that there is nothing new to unpack.
+    # Link the source package, or make tree would get it again to compare versions.
     for path in host.CACHE.glob(f"linux-source-{tree.base}*"):
         (copy.dir.parent / path.name).unlink(missing_ok=True)
         (copy.dir.parent / path.name).symlink_to(path)
@@ -42,9 +42,9 @@ def _small(tree, lab, name):
 
 
 def _make_tree(copy):
-    """What "make tree" prints in that cache, and its exit code."""
+    """Run "make tree" in the cache of @copy. Returns what it prints, and its exit code."""
     env = dict(os.environ, XDG_CACHE_HOME=str(copy.dir.parents[1]))
-    # It is a run of its own, which has not made its tree.
+    # Make this a new run: our run notes the tree as made already.
     env.pop("KMEMDUMP_RUN", None)
     proc = subprocess.run(["make", "-C", str(REPO), "tree", f"BASE={copy.base}"], env=env, text=True,
                           capture_output=True, timeout=600)
@@ -52,13 +52,14 @@ def _make_tree(copy):
 
 
 def _listing(folder):
-    """The files in a folder -> what is in them."""
+    """Each file in @folder -> its content."""
     return {str(path.relative_to(folder)): path.read_bytes()
             for path in folder.glob("**/*") if path.is_file()}
 
 
 def test_make_tree(tree, lab):
-    """It says where the tree is and what of Linux it changes; each patch and file is in it."""
+    """make tree prints where the tree is and which files of Linux it changes. The tree has the
+    patches and our files."""
     copy = _small(tree, lab, "good")
     out, status = _make_tree(copy)
     expect(status == 0 and f"Linux {tree.base} with kmemdump: {copy.linux}\n" in out
@@ -78,7 +79,7 @@ def test_stale_patch(tree, lab):
     expect(target.read_text() != text, "a file that is not as the patch knows it")
     before = _listing(copy.linux)
     out, status = _make_tree(copy)
-    # That of make, for the 1 of run.py.
+    # make exits with 2 if run.py exits with 1.
     expect(status == 2 and "Error 1" in out, "make tree to fail", out)
     expect(re.search(r"^FAILED: patches/\S+/0007-pstore-ram\S+ does not apply", out, re.M)
            and "fs/pstore/ram.c" in out, "an error that names patch and file", out)
@@ -86,7 +87,7 @@ def test_stale_patch(tree, lab):
 
 
 def _fails(function, *words):
-    """@function fails, and says @words."""
+    """@function has to fail, with all @words in the error."""
     try:
         function()
     except Failed as err:
@@ -96,7 +97,7 @@ def _fails(function, *words):
 
 
 def test_file_gone(tree, lab):
-    """A file to patch that Linux does not have is named."""
+    """If Linux lacks a file that a patch touches, the error names it."""
     copy = _small(tree, lab, "gone")
     (copy.pristine / "fs/pstore/ram.c").unlink()
     (copy.linux / "fs/pstore/ram.c").unlink()
@@ -104,7 +105,7 @@ def test_file_gone(tree, lab):
 
 
 def test_point_release(tree, lab):
-    """Lines that moved, as in a new point release, are found."""
+    """Patches also apply at lines that moved, as in a new point release."""
     copy = _small(tree, lab, "moved")
     for name in ("fs/pstore/ram.c", "fs/pstore/platform.c", "MAINTAINERS"):
         target = copy.pristine / name
@@ -129,7 +130,7 @@ def test_nothing_changed(tree, lab):
 
 
 def test_edits_in_the_tree_are_undone(tree, lab):
-    """The tree is what the repository says, whatever was tried in it."""
+    """make tree undoes what somebody has edited in the tree."""
     copy = _small(tree, lab, "edited").make()
     before = _listing(copy.linux)
     for name in ("fs/pstore/platform.c", "mm/kmemdump/core.c"):
@@ -141,7 +142,8 @@ def test_edits_in_the_tree_are_undone(tree, lab):
 
 
 def test_what_is_gone_goes(tree, lab):
-    """What is no longer laid on the tree goes, and what is no longer patched is as it was."""
+    """A file that is no longer laid on the tree is removed. One that is no longer patched becomes
+    the original again."""
     copy = _small(tree, lab, "shorter").make()
     before = _listing(copy.linux)
     for kind, name in (("laid", "mm/kmemdump/gone.c"), ("patched", "fs/pstore/zone.c")):
@@ -156,7 +158,7 @@ def test_what_is_gone_goes(tree, lab):
 
 
 def test_file_of_linux(tree, lab):
-    """A file of this repository that Linux has, too, is not laid over it."""
+    """A file of this repository does not replace a file of Linux."""
     copy = _small(tree, lab, "taken")
     target = copy.linux / "mm/kmemdump/core.c"
     target.parent.mkdir(parents=True)
@@ -166,7 +168,8 @@ def test_file_of_linux(tree, lab):
 
 
 def test_footprint(tree):
-    """Of other subsystems, only what keeps registers and the memory of a dump is touched."""
+    """The patches touch only known files: outside pstore, mostly those that keep registers or the
+    memory of a dump."""
     stat = tree.diffstat()
     expect("fs/pstore/ram.c" in stat and "files changed" in stat, "a diffstat", stat)
     known = re.compile(r"Documentation/|MAINTAINERS$|(fs|include/linux)/pstore|lib/Kconfig\.debug$|"
@@ -178,7 +181,7 @@ def test_footprint(tree):
 
 
 def test_runs_side_by_side(lab, monkeypatch):
-    """Runs of the same sources share the cache; one of others waits until they have ended."""
+    """Runs of the same sources share the cache; a run of other sources waits until they end."""
     monkeypatch.setattr(host, "CACHE", lab.dumps)
 
     def start(sources):
@@ -193,14 +196,15 @@ def test_runs_side_by_side(lab, monkeypatch):
     with host.sources_in_cache("a"):
         expect(start("a").wait(60), "the same sources to share it")
         other = start("b")
-        # If this were too short for one that does not wait, the test would only see less.
+        # If 3 s are too short to see a run that does not wait, the test only misses it.
         expect(not other.wait(3), "others to wait")
     expect(other.wait(60), "others to have it then")
 
 
 def test_reader_in_the_tree(tree, lab):
-    """tools/kmemdump is built in a kernel tree as other tools are, where the headers that are not
-    yet for programs stand beside its own; also into folders that are not there yet."""
+    """tools/kmemdump builds in a kernel tree as other tools do, also into folders that do not exist
+    yet. There, include/uapi also has headers that programs can't include before they are
+    installed."""
     root = lab.dumps / "in-tree"
     shutil.rmtree(root, ignore_errors=True)
     for path in ("tools/kmemdump", "include/uapi"):

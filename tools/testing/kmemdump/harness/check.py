@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""make check: has pytest run the tests, and says what came out."""
+"""make check: run the tests with pytest, and print the results."""
 
 import json
 import os
@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE))
 
 
 class Report:
-    """Prints a line for each test, and counts. Lives in the process that hands tests out."""
+    """Prints a line for each test, and counts results, in the process that hands out the tests."""
 
     def __init__(self):
         self.passed, self.failed, self.skipped = [], [], []
@@ -24,12 +24,12 @@ class Report:
 
     @staticmethod
     def pytest_report_teststatus(report):
-        """pytest is to count, and to print nothing: the lines below say it all."""
+        """Have pytest count but print nothing, as the methods below print all there is to say."""
         counts = report.when == "call" or not report.passed
         return report.outcome if counts else "", "", ""
 
     def pytest_runtest_logreport(self, report):
-        # Of a lane that has died, xdist makes a report itself.
+        # If a lane has died, xdist makes the report, which has no title.
         title = getattr(report, "title", report.nodeid)
         self.seconds[title] = self.seconds.get(title, 0) + report.duration
         if report.failed:
@@ -58,7 +58,7 @@ def _paths(folder, cases):
 
 
 def _ratio(start):
-    """How long it took, beside a cold build of the kernel on this machine."""
+    """How long the run took, compared with a cold build of the kernel on this machine."""
     file = CACHE / "cold-seconds-x86_64"
     took = time.monotonic() - start
     text = f"{took:.0f} s, {current.boots()} boots"
@@ -69,14 +69,14 @@ def _ratio(start):
 
 
 def run(cases=(), select="", folder="cases"):
-    """Run the tests in the files @cases of @folder, or all, of which pytest's -k @select selects;
-    the exit code."""
+    """Run the tests in the files @cases of @folder, or in all files; of these, only the tests that
+    pytest's -k @select selects. Returns the exit code."""
     paths = _paths(folder, cases)
     start = time.monotonic()
     out = host.run_folder()
     durations = CACHE / "durations.json"
     known = json.loads(durations.read_text()) if durations.exists() else {}
-    # The lanes sort the tests by it, all in the same way.
+    # The lanes sort the tests by these times, and all lanes must have the same order.
     (out / "seconds.json").write_text(json.dumps(known))
     report = Report()
     args = ["-q", "--no-header", "--no-summary", "--capture=tee-sys",
@@ -89,7 +89,7 @@ def run(cases=(), select="", folder="cases"):
     (out / "durations").write_text("".join(f"{s:8.1f} {title}\n" for title, s in order))
     new = out / "durations.json"
     new.write_text(json.dumps(known | report.seconds))
-    # At once: another run may be reading it.
+    # Replace the file in one step, as another run may be reading it.
     new.replace(durations)
     say("\nwhat took longest:\n" + "".join(f"{s:8.1f} s {title}\n" for title, s in order[:10]))
     for title, why in report.skipped:

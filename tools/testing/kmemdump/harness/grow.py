@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Files that several patches of a series add to: what of such a file is of use with those files
-that are there by then."""
+"""Files that several patches of a series add to. The functions here cut such a file down to what is
+of use with the files that exist after a patch."""
 
 import re
 from pathlib import PurePosixPath
 
 from .host import Failed
 
-# A function as it is defined: from the start of a line to the brace on one of its own.
+# The definition of a function: from the start of a line to the brace on a line of its own.
 DEFINED = re.compile(r"^(?!static|typedef|struct \w+ \{)[a-z_][\w \t*]*?\b(\w+)\([^;{}]*\)\n\{", re.M)
 EXPORTED = re.compile(r"^EXPORT_SYMBOL_GPL\((\w+)\)", re.M)
 OBJECT = re.compile(r"\b(\w+)\.o\b")
@@ -15,12 +15,12 @@ SECTION = re.compile(r"/\* [^\n]*?\b(\w+\.c)\b")
 
 
 def defined(texts):
-    """The functions that other files may call, of these sources."""
+    """The functions that these sources define and other files may call."""
     return {name for text in texts for name in DEFINED.findall(text) + EXPORTED.findall(text)}
 
 
 def makefile(text, name, there):
-    """Without the objects whose source is in the same folder in the end, and is not there yet."""
+    """The Makefile @name without the objects whose source is not @there yet."""
     folder = PurePosixPath(name).parent
 
     def kept(line):
@@ -40,7 +40,7 @@ def makefile(text, name, there):
 
 
 def _blocks(text):
-    """The entries of a Kconfig file, each with the comment before it; a choice is one."""
+    """The entries of a Kconfig file, each with the comment before it. A choice is one entry."""
     block, depth = [], 0
     for line in text.splitlines(keepends=True):
         starts = re.match(r"(config|choice|endchoice|menu|endmenu|source)\b|#", line)
@@ -53,7 +53,8 @@ def _blocks(text):
 
 
 def kconfig(text, there, options):
-    """Without the options that come later, and what is sourced and not there yet."""
+    """A Kconfig file without the options that come later, and without lines that source files that
+    are not @there yet."""
     mine = set(re.findall(r"^config (\w+)", text, re.M))
     out = []
     for block in _blocks(text):
@@ -110,8 +111,8 @@ def _items(text):
 
 
 def _is_later(kind, text, later, used):
-    """Whether an item of a header is about a function that comes later. One that the header
-    defines itself stays if it stands for what sources already use."""
+    """Whether an item of a header is about a function in @later. A stub stays if sources already
+    use its function. Macros about such functions are added to @later."""
     if kind == "define":
         name = re.match(r"#define (\w+)", text)[1]
         if set(re.findall(r"\w+", text[len("#define"):])) & later:
@@ -125,29 +126,29 @@ def _is_later(kind, text, later, used):
 
 
 def _bare(text):
-    """Without conditions around nothing, and with no more than one empty line."""
+    """@text without empty #if blocks, and without more than one empty line in a row."""
     before = None
     while before != text:
         before = text
         text = re.sub(r"\n{3,}", "\n\n", text)
         text = re.sub(r"^#if(?:n?def)? [^\n]*\n\s*(?:#else[^\n]*\n\s*)?#endif[^\n]*\n", "", text,
                       flags=re.M)
-        # Only what stands for functions that are not there.
+        # If only the stubs after #else are left, drop the condition around them.
         text = re.sub(r"^#ifdef [^\n]*\n\s*#else[^\n]*\n\n?((?:(?!#).*\n)+?)\n?#endif[^\n]*\n", r"\1",
                       text, flags=re.M)
     return text
 
 
 def header(text, later, there=None, used=()):
-    """A header without what is about functions in @later. Of an internal one, a section whose
-    source is not @there goes as well, but for what stands for functions that are @used."""
+    """A header without the items about functions in @later. In an internal header, the sections of
+    sources that are not @there are cut as well, except stubs of functions that are @used."""
     later, used = set(later), set(used)
     names = None if there is None else {PurePosixPath(path).name for path in there}
     items = list(_items(text))
     out, group, gone = [], [], False
 
     def flush():
-        # A comment goes with all that it is about.
+        # A comment is cut only if all items that it is about are cut.
         rest = [kind for kind, _ in group if kind != "comment"]
         if rest and all(kind == "later" for kind in rest):
             group.clear()
@@ -157,7 +158,7 @@ def header(text, later, there=None, used=()):
     for at, (kind, item) in enumerate(items):
         if names is not None and kind == "comment" and SECTION.match(item):
             gone = not set(re.findall(r"\b\w+\.c\b", item.splitlines()[0])) & names
-        # The guard around all of it.
+        # The last item ends the include guard, and is in no section.
         if at == len(items) - 1:
             gone = False
         stands_in = kind == "directive" or kind == "declaration" and \

@@ -22,11 +22,11 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kmem
 LOGS = CACHE / "logs"
 JOBS = os.cpu_count() or 1
 
-# The Linux that all tests run on; of the others that patches/ has a folder for, some do.
+# The Linux that all tests run on. Some tests also run on each other Linux that patches/ has.
 BASE = "6.12"
 BASES = sorted(path.name for path in (REPO / "patches").iterdir() if path.is_dir())
 
-# What kernels and guests are made with; what "make demo" and "make check" need on top.
+# Packages to make kernels and guests; then those that "make demo" and "make check" add to them.
 PACKAGES = """
     bc bison build-essential busybox-static ccache flex libelf-dev libxxhash-dev
     libzstd-dev linux-source-6.12 lz4 patch perl xz-utils zstd
@@ -41,7 +41,7 @@ class Failed(Exception):
 
 
 def say(text):
-    """Print @text, in a lane of the tests past what pytest captures: a person waits for it."""
+    """Print @text. A lane of the tests bypasses the capture of pytest, as a person waits for it."""
     print(text, flush=True,
           file=sys.__stderr__ if "PYTEST_XDIST_WORKER" in os.environ else sys.stdout)
 
@@ -51,8 +51,8 @@ _depth = {}
 
 @contextlib.contextmanager
 def lock(name):
-    """Hold the lock @name against all other processes that share the cache. A process may take
-    one that it has already; it may not take one in two threads."""
+    """Hold the lock @name against all other processes that share the cache. A process may take a
+    lock that it already holds, but only in one thread."""
     folder = CACHE / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -73,8 +73,7 @@ def lock(name):
 
 
 def digest(paths):
-    """What tells these files of the repository, as they are now, from others; folders do not
-    count."""
+    """A hash of the names and contents of these files of the repository; folders do not count."""
     sha256 = hashlib.sha256()
     for path in sorted(paths):
         if path.is_file():
@@ -84,32 +83,32 @@ def digest(paths):
 
 
 def sources():
-    """What tells this repository, as it is now, from another one."""
+    """A hash of all files of this repository as they are now, committed or not."""
     names = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(REPO), "ls-files", "-coz",
                             "--exclude-standard"], capture_output=True, check=True).stdout
     return digest(REPO / os.fsdecode(name) for name in names.split(b"\0") if name)
 
 
-# What came out of the last run of all tests.
+# The result of the last run of all tests.
 LAST_CHECK = CACHE / "last-check.json"
 
 
 def note_counts(counts):
-    """Keep what came out of a run of all tests of this repository as it is."""
+    """Save the result of a run of all tests, with the hash of the sources that were tested."""
     LAST_CHECK.write_text(json.dumps({"sources": sources(), "counts": counts}))
 
 
 def last_counts():
-    """What came out of the last run of all tests, if that was one of this repository as it is."""
+    """The result of the last run of all tests; None if the sources have changed since then."""
     last = json.loads(LAST_CHECK.read_text()) if LAST_CHECK.exists() else {}
     return last["counts"] if last.get("sources") == sources() else None
 
 
 @contextlib.contextmanager
 def sources_in_cache(wanted=None):
-    """Have the kernel tree and all that is built be of this repository, or of the sources @wanted,
-    until the end. Runs of the same sources share the cache; one of others would change what is
-    built in the middle of a run."""
+    """Reserve the kernel tree and all builds for the sources of this repository, or for @wanted.
+    Runs of the same sources share the cache. A run of other sources has to wait, as it would
+    change what is built in the middle of their runs."""
     wanted = wanted or sources()
     (CACHE / "locks").mkdir(parents=True, exist_ok=True)
     told = False
@@ -139,8 +138,8 @@ RUNS_KEPT, RUN_HOURS = 5, 4
 
 
 def run_folder():
-    """The folder of this run, for what its guests print, what they leave, and results. All of its
-    processes share it; LOGS/last leads to the newest."""
+    """The folder of this run, for the consoles of its guests, the files that they leave, and the
+    results. All processes of a run share it. LOGS/last is a link to the newest one."""
     if "KMEMDUMP_RUN" not in os.environ:
         with lock("runs"):
             LOGS.mkdir(parents=True, exist_ok=True)
@@ -221,7 +220,7 @@ def _missing(packages):
 
 
 def _retried(function, tries=4, pause=20):
-    """Call @function; a mirror of packages may be in the middle of an update."""
+    """Call @function up to @tries times: a mirror of packages may be in the middle of an update."""
     for left in reversed(range(tries)):
         try:
             return function()
@@ -248,15 +247,15 @@ def install(packages):
         def run():
             step("updating package lists", ["apt-get", "update"], "apt-update", env=env)
             step("installing " + " ".join(missing),
-                 # Somebody else may be installing.
+                 # Wait for the lock: somebody else may be installing.
                  ["apt-get", "-o", "DPkg::Lock::Timeout=600", "install", "-y",
                   "--no-install-recommends", *missing], "apt-install", env=env)
 
         _retried(run)
 
 
-# Not Debian 12's QEMU: it lets one CPU of a guest use the memory map of before while another one
-# changes it, and crashed in one of some thousand boots. QEMU 8.2 mended that.
+# QEMU comes from here, too. That of Debian 12 lets one CPU of a guest use the old memory map while
+# another one changes it, and crashed once in some thousand boots. QEMU 8.2 fixed that.
 TESTING_PACKAGES = ("crash gdb-multiarch makedumpfile python3-drgn "
                     "qemu-system-arm qemu-system-ppc qemu-system-x86")
 
@@ -275,7 +274,7 @@ def _unpacked(name, title, *options, suite="forky"):
         if not root.exists() or not stamp.exists() or stamp.read_text() != str(options):
             install(["mmdebstrap"])
             _retried(make)
-            # What a maintainer script would make.
+            # Make the links that a maintainer script would make.
             for link in ("bin", "lib", "lib64", "sbin"):
                 if not (root / link).exists() and (root / "usr" / link).exists():
                     (root / link).symlink_to(f"usr/{link}")
@@ -284,7 +283,7 @@ def _unpacked(name, title, *options, suite="forky"):
 
 
 def testing_root():
-    """A root of Debian testing, for tools that stable has too old or not at all."""
+    """A root of Debian testing, for tools that are too old in stable, or not there at all."""
     return _unpacked("testing-root", "making a Debian testing root for QEMU, crash and others",
                      "--variant=minbase",
                      "--include=" + TESTING_PACKAGES.replace(" ", ","))
@@ -292,7 +291,7 @@ def testing_root():
 
 def linux_source(base):
     """The tarball of Debian's linux-source-@base, and the version of that package. Debian 12 has
-    only the default one; those after it are in the backports of Debian 13."""
+    only that of BASE; newer ones are in the backports of Debian 13."""
     package = f"linux-source-{base}"
     if base == BASE:
         install([package])
@@ -309,7 +308,7 @@ def linux_source(base):
 
 
 def from_testing(cmd):
-    """@cmd, with its program from the testing root if that has "testing:" before its name."""
+    """@cmd. If its program starts with "testing:", take it from the testing root."""
     program, *args = cmd
     if not program.startswith("testing:"):
         return cmd
@@ -320,8 +319,8 @@ def from_testing(cmd):
 
 
 def with_libraries(program):
-    """What a guest needs to run a dynamic program of this host: guest path -> host path. There
-    it is run by /lib/ld.so --library-path /lib."""
+    """The files that a guest needs to run a dynamic program of this host: guest path -> host path.
+    The guest runs it with /lib/ld.so --library-path /lib."""
     out = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
     files = {f"/lib/{Path(path).name}": path for path in re.findall(r"=> (/\S+)", out)}
     [loader] = re.findall(r"^\s*(/\S+) \(", out, re.M)
@@ -339,27 +338,27 @@ def busybox(architecture):
 
 
 def static_libraries(architecture, cross):
-    """What to tell a compiler so that it builds the reader where there are no libraries for it,
-    as in guests: (flags, linker's flags)."""
+    """The flags to build the reader as a static program, as guests have no libraries for it:
+    (compiler flags, linker flags)."""
     if architecture == "amd64":
         return "", "-static"
     options, suite = [], "forky"
     if architecture == "i386":
-        # The linker that Debian 12 has for it makes a mess of a newer C library. What these
-        # programs read is made by the tests, so they need no security updates.
+        # Debian 12's linker for i386 breaks programs with a newer C library. These programs read
+        # only what the tests make, so they need no security updates.
         options, suite = ['--setup-hook=sed -i /security/d "$1/etc/apt/sources.list"'], "bookworm"
     root = _unpacked(f"libraries-{architecture}", f"getting libraries for {architecture}",
                      "--variant=extract", f"--architectures={architecture}", *options,
                      "--include=libc6-dev,libelf-dev,libxxhash-dev,libzstd-dev", suite=suite)
     triple = "i386-linux-gnu" if architecture == "i386" else cross.rstrip("-")
     include, lib = root / "usr/include", root / "usr/lib" / triple
-    # All of them: the C library of the cross compiler may be older than what these need.
+    # Use the C library from here, too: the cross compiler's may be too old for the others.
     return f"-isystem {include} -isystem {include / triple}", f"-static -B{lib} -L{lib}"
 
 
 @contextlib.contextmanager
 def _in_root(*files):
-    """Have files in the testing root: their paths there, in a folder of their own."""
+    """Put files into a temporary folder in the testing root. Yields their paths there."""
     root = testing_root()
     with tempfile.TemporaryDirectory(dir=root / "tmp") as work:
         for file in files:
@@ -381,7 +380,7 @@ def _foreign(debian, program, *args, text=None):
     install(["qemu-user-static"])
     root = _unpacked(f"crash-{debian}", f"getting crash for {debian}", "--variant=extract",
                      f"--architectures={debian}", "--include=crash,makedumpfile")
-    # The newest of arm64 signs pointers, which takes QEMU most of its time.
+    # Newer arm64 CPUs sign pointers, on which QEMU would spend most of its time.
     qemu = {"arm64": ("qemu-aarch64-static", "-cpu", "cortex-a72"),
             "ppc64el": ("qemu-ppc64le-static",)}[debian]
     proc = subprocess.run([*qemu, "-L", str(root), str(root / "usr/bin" / program),
@@ -424,7 +423,7 @@ def makedumpfile(vmcore, *options, debian="amd64"):
     out = vmcore.with_name("makedumpfile.out")
     out.unlink(missing_ok=True)
     if debian == "amd64":
-        # Without it, it takes buffers of no bytes, and goes round for ever.
+        # Without this file, makedumpfile makes buffers of no bytes and loops forever.
         meminfo = testing_root() / "proc/meminfo"
         if not meminfo.exists():
             meminfo.write_text(Path("/proc/meminfo").read_text())
@@ -441,8 +440,8 @@ def makedumpfile(vmcore, *options, debian="amd64"):
 
 
 def drgn(vmlinux, dump, script, files=()):
-    """What a Python @script prints, which has the dump as @prog, and the debugging information of
-    the kernel and of the modules in @files."""
+    """What a Python @script prints. It gets the dump as prog, with the debugging information of the
+    kernel and of the modules in @files."""
     with _in_root(vmlinux, dump, *files) as (symbols, core, *paths):
         return _chroot("python3", "-", text=f"""
 import drgn
@@ -454,7 +453,7 @@ prog.load_debug_info({[symbols, *paths]!r})
 
 
 def main_guard(function):
-    """Run @function; a failure is told in full, without a Python traceback."""
+    """Run @function and exit. A failure is printed in full, without a Python traceback."""
     try:
         sys.exit(function())
     except Failed as err:

@@ -17,13 +17,13 @@ from .tree import Tree
 
 LIST = REPO / "patches/series.toml"
 COVER = REPO / "patches/cover-letter"
-# What the series is about; the tests beside the code are counted by themselves.
+# The files whose lines are counted. Those of tests are counted separately.
 CODE = re.compile(r"\.[ch]$")
 TEST = re.compile(r"_test\.c$|/test_\w+\.[ch]$")
 
-# What checkpatch complains of and is right so: the macros of tracepoints are not laid out like
-# functions; a program has no <linux/compiler.h>; a header of an architecture uses others of it;
-# and Linux 6.12 has no kzalloc_obj().
+# Complaints of checkpatch about code that has to be so: the macros of tracepoints are not laid out
+# like functions; a program has no <linux/compiler.h>; a header of an architecture includes other
+# <asm/> headers; and Linux 6.12 has no kzalloc_obj().
 ACCEPTED = (r"(should match open parenthesis|should not end with a '\(')\n#\d+: FILE: include/trace/",
             r"Prefer __(printf|noreturn).*\n#\d+: FILE: tools/kmemdump/",
             r"Consider using #include <linux/.*\n#\d+: FILE: arch/\w+/include/asm/",
@@ -66,12 +66,12 @@ class Step(Tree):
 
     @cached_property
     def names(self):
-        """The files that are there by then, but for those that grow."""
+        """The files that exist after these patches, without those that grow."""
         return self._listed(self.entries) - self._grows
 
     def _has_begun(self, name):
-        """Whether there is anything yet of a file that grows: from the patch on that lists it, or
-        else that brings another file of its folder."""
+        """Whether a file that grows exists yet. It comes with the patch that lists it or, if none
+        does, with the first other file of its folder."""
         if name in self._listed(self.spec["patch"]):
             return name in self._listed(self.entries)
         folder = name.rpartition("/")[0] + "/"
@@ -85,14 +85,14 @@ class Step(Tree):
 
     @cached_property
     def _used(self):
-        """The functions that sources call by then."""
+        """The functions that the sources call after these patches."""
         called = {name for path in self.names if path.endswith((".c", ".h"))
                   for name in re.findall(r"\b(\w+)\(", self._all[path].read_text())}
         hunks = "".join(path.read_text() for path in self.series())
         return called | set(re.findall(r"\b(\w+)\(", hunks))
 
     def _content(self, name, there, options):
-        """What a file that grows has by then."""
+        """The content of a file that grows, after these patches."""
         grows, text = self.spec["grows"], self._all[name].read_text()
         if name in grows["makefiles"]:
             return grow.makefile(text, name, there)
@@ -107,7 +107,7 @@ class Step(Tree):
         return grow.sections(text, later)
 
     def contents(self):
-        """Each file of this repository that is there by then -> its bytes."""
+        """Each file of this repository that exists after these patches -> its bytes."""
         out = {name: self._all[name].read_bytes() for name in self.names}
         options = {name for entry in self.entries for name in entry.get("options", ())}
         if not options:
@@ -119,7 +119,7 @@ class Step(Tree):
         return out
 
     def _overlay_files(self):
-        """As files, for the kernel tree."""
+        """Write contents() to files, which the kernel tree gets."""
         folder = self.dir / "series-files"
         shutil.rmtree(folder, ignore_errors=True)
         for name, data in self.contents().items():
@@ -128,7 +128,7 @@ class Step(Tree):
         return {name: folder / name for name in self.contents()}
 
     def restore(self):
-        """Have the tree be that of all patches again."""
+        """Make the kernel tree have all patches again."""
         Tree(self.base).make()
 
     def series(self):
@@ -164,7 +164,7 @@ class Series:
         return Step(self.base, self.spec, nr)
 
     def _check_list(self):
-        """Each hunk and each file is in one patch, and nothing else is."""
+        """Check that each hunk and each file is in one patch, and that the list names no others."""
         tree = Tree(self.base)
         hunks = [hunk for entry in self.entries for hunk in entry.get("hunks", ())]
         have = [path.stem for path in tree.series()]
@@ -206,7 +206,8 @@ class Series:
              "-F", "-", input=message)
 
     def commit_all(self):
-        """Make a repository of only the files that the series is about, with a commit for each."""
+        """Make a git repository of only the files that the series touches, with a commit for each
+        patch."""
         last = self._last
         with host.lock(f"tree-{self.base}"):
             last._unpack()
@@ -245,7 +246,7 @@ class Series:
         return after
 
     def _compare(self):
-        """After all patches, it is what "make tree" makes."""
+        """Check that the files after all patches are what "make tree" makes."""
         last = self._last
         expected = {name: path.read_bytes() for name, path in last.apply_patches().items()}
         expected |= {name: path.read_bytes() for name, path in last._all.items()}
@@ -256,7 +257,7 @@ class Series:
                 raise Failed(f"{name} is not what make tree makes of it")
 
     def sizes(self):
-        """Lines of code that each patch adds, without tests; and those of tests."""
+        """For each patch, how many lines of code it adds without tests, and how many of tests."""
         return [self._added(nr) for nr in range(1, len(self.entries) + 1)]
 
     def changed(self, nr):
@@ -284,7 +285,7 @@ class Series:
         return proc.stdout if not proc.returncode else ""
 
     def table(self):
-        """What each patch adds."""
+        """A table of the lines that each patch adds."""
         rows, sums = [], {}
         for nr, (entry, (code, tests)) in enumerate(zip(self.entries, self.sizes()), 1):
             rows.append(f"{nr:3} {code:6} {tests:6}  {entry['subject']}")
@@ -296,14 +297,14 @@ class Series:
         return "\n".join([" nr   code  tests  (lines of C without comments)", *rows])
 
     def footprint(self):
-        """Lines of code that existing files outside of pstore get."""
+        """How many lines of code the series adds to existing files outside pstore."""
         stat = _git(self.repo, "diff", "--numstat", "base", "HEAD")
         existing = set(self._last.touched())
         return sum(int(added) for added, _, name in map(str.split, stat.splitlines())
                    if name in existing and CODE.search(name) and "pstore" not in name)
 
     def write(self, out):
-        """The patches, and a letter before them, in the folder @out."""
+        """Write a cover letter and the patches to the folder @out. Returns their paths."""
         out.mkdir(parents=True, exist_ok=True)
         subject, _, body = COVER.read_text().partition("\n\n")
         letter = out / "0000-cover-letter.patch"
@@ -329,7 +330,7 @@ class Series:
     def checkpatch(self, patches):
         """What checkpatch --strict complains of in the patches."""
         linux = Tree(self.base).linux
-        # It leaves a cache where it runs, and where there is a .git it wants more of Python.
+        # checkpatch leaves a cache where it runs, and needs more Python modules if that has a .git.
         with tempfile.TemporaryDirectory() as scratch:
             proc = subprocess.run(["perl", str(linux / "scripts/checkpatch.pl"), "--strict",
                                    "--emacs", "--no-summary", "--quiet", f"--root={linux}",
@@ -341,7 +342,7 @@ class Series:
         return "".join(report for report in reports[1:] if not self._is_accepted(report))
 
     def _is_accepted(self, report):
-        # An earlier patch of the series documents it.
+        # Accept the string if a patch of the series documents it.
         compatible = re.search(r"DT compatible string \"(.+?)\" appears un-documented", report)
         if compatible:
             return any(compatible[1] in path.read_text() for path in self.repo.glob("**/*.yaml"))
@@ -354,7 +355,8 @@ def _diff(old, new):
 
 
 def run(base, out, sender, check=False, numbers=()):
-    """Make the series of a base, say what it came to, and try each patch if that is asked for."""
+    """Make the series for a base and print its sizes. With @check, also build and test after each
+    patch, or after those of @numbers."""
     series = Series(base, sender)
     series.commit_all()
     patches = series.write(out or series.repo.parent / f"patches-{base}")

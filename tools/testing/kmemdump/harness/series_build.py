@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Building the kernel after each patch of the series: nothing may be missing in between, and the
-KUnit suites that are there by then have to pass."""
+"""Build the kernel after each patch of the series: no patch may need a later one, and the KUnit
+suites that exist by then have to pass."""
 
 import re
 import shutil
@@ -12,21 +12,21 @@ from .host import Failed, say
 from .kernel import Board, Kernel, ours
 from .lab import ZONE, Lab, expect, lab
 
-# What is built after each patch: the board, and what else there is to its configuration. Of those
-# without kmemdump, only the files of Linux are compiled that patches touch.
+# The kernels that are built after each patch: the board, and the variant of its configuration. Of
+# those without kmemdump (=n), only the files of Linux that patches touch are compiled.
 BUILDS = {"x86_64": ("x86_64-ramoops", None), "arm64": ("arm64-ramoops", None),
           "ppc64le": ("ppc64le-ramoops", None), "x86_64=m": ("x86_64-ramoops", "series_m"),
           "x86_64=n": ("x86_64-ramoops", "off"), "ppc64le=n": ("ppc64le-ramoops", "off")}
-# Of such a file, where it is compiled.
+# For each of these, which of those files it compiles.
 OF = {"x86_64=n": re.compile(r"(arch/x86|fs|drivers)/.*\.c$"),
       "ppc64le=n": re.compile(r"(arch/powerpc|fs)/.*\.c$")}
-# Without an object, a patch can't change what is built.
+# The files that can change what is built. A patch without any of them is not built.
 BUILT = re.compile(r"\.[chS]$|Kconfig|(^|/)(Makefile|Kbuild)$")
 NOT_BUILT = re.compile(r"(Documentation|tools)/")
 
 
 class StepKernel(Kernel):
-    """A kernel of a tree that lacks the later patches, in a folder of its own."""
+    """A kernel of a tree that lacks the later patches. It has its own build folder."""
 
     def __init__(self, step, title):
         board, variant = BUILDS[title]
@@ -38,7 +38,7 @@ class StepKernel(Kernel):
         self.log = f"series-{title}-{step.base}"
 
     def prepare(self):
-        """Start from the kernel of all patches, most of which is the same."""
+        """Start from a copy of the kernel with all patches, as most objects are the same."""
         host.install(host.PACKAGES + self.board.packages)
         if not self.build_dir.exists():
             shutil.copytree(lab(self.board.name, base=self.tree.base).kernel.build_dir,
@@ -46,7 +46,7 @@ class StepKernel(Kernel):
                             ignore=shutil.ignore_patterns("kmemdump-*", "out-of-tree"))
 
     def configure(self):
-        """With those of the options that there are by then."""
+        """Configure the kernel with the options that exist after these patches."""
         tiny, config = self.build_dir / "tiny.config", self.build_dir / ".config"
         if not tiny.exists():
             host.step("configuring", self.make_args("tinyconfig"), self.log, env=self.env())
@@ -75,8 +75,8 @@ def _changes_code(series, nr):
 
 
 def _crash(it, folder):
-    """The first part is of use by itself: what the sample registers, and the log, come out of a
-    crash, for zstd and for the reader."""
+    """The first part is of use by itself: after a crash, zstd and the reader find what the sample
+    registered, and the log."""
     sample = it.build_dir / "samples/kmemdump/kmemdump_test.ko"
     with Guest(it, {"/root/kmemdump_test.ko": sample}) as guest:
         guest.run("insmod kmemdump_test.ko")
@@ -105,7 +105,8 @@ def _part(series, nr):
 def _build_step(series, nr):
     step = series.step(nr)
     step.make()
-    # Before there is kmemdump, whole kernels would be built for options that come back then.
+    # The fixes come before kmemdump. Without its options, whole kernels would be built anew, and
+    # again when the options come back.
     for title in OF if _part(series, nr) == "fixes" else BUILDS:
         StepKernel(step, title).compile_all()
     it = StepKernel(step, "x86_64")
@@ -117,14 +118,14 @@ def _build_step(series, nr):
     expect(not bad, "all tests to pass", str(bad))
     skipped = sum(result.outcome == "skipped" for result in results.values())
     text = f"{len(results)} tests of KUnit ran, {skipped} of them skipped"
-    # With the sample, the first part is all there but for its documents.
+    # The sample is the last of the first part, apart from the documentation.
     if any(name.startswith("samples/") for name in series.changed(nr)) and _part(series, nr) == "first":
         text += _crash(it, series.repo.parent)
     return text
 
 
 def run(series, numbers=()):
-    """Build after each patch, or after those of @numbers; all that is wrong is said at the end."""
+    """Build after each patch, or after those of @numbers. All errors are reported at the end."""
     last = series.step(len(series.entries))
     for title in BUILDS:
         StepKernel(last, title).prepare()
@@ -139,7 +140,7 @@ def run(series, numbers=()):
                 wrong.append(f"{nr} {entry['subject']}: {err}")
                 say(f"FAIL {wrong[-1]}")
     finally:
-        # Without what series knows of patches: the tree is that of all tests again.
+        # Leave the kernel tree with all patches, as other tests need it.
         last.restore()
     if wrong:
         raise Failed(f"{len(wrong)} patches are not good by themselves:\n" + "\n".join(wrong))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The KUnit suites: which tests there are, by their source, and what a guest says of them."""
+"""The KUnit suites: which tests the source has, and what a guest reports of them."""
 
 import contextlib
 import importlib
@@ -12,7 +12,7 @@ from .guest import Guest
 from .host import REPO, Failed
 from .lab import expect, tree
 
-# Benchmarks are suites, too, but nothing to run among tests.
+# The filter leaves out benchmarks, which are suites, too.
 BOOT = "kunit.enable=1 kunit.filter=speed>very_slow loglevel=7"
 # Suites that only some kernels have: the option that builds them.
 OPTIONS = {"kmemdump-fadump": "CONFIG_KMEMDUMP_FADUMP",
@@ -63,8 +63,8 @@ def _said(text, test):
 
 
 def read(text):
-    """The tests of our suites in the console text of a guest: suite.name -> Result. Failed for a
-    run that did not end, or that is no KTAP."""
+    """The tests of our suites in the console text of a guest: suite.name -> Result. Raises Failed
+    if the run did not end, or if the text is not KTAP."""
     parser = _parser()
     words = io.StringIO()
     parser.stdout._output = words
@@ -81,13 +81,13 @@ def read(text):
 
 
 def boot(kernel, append="", **kwargs):
-    """What a guest prints that runs the suites."""
+    """Boot a guest that runs the suites. Returns what it prints."""
     with Guest(kernel, append=f"{BOOT} {append}", **kwargs) as guest:
         return guest.text
 
 
 def check(kernel, text, paths=None):
-    """The results in @text, which has all tests of this kernel and no report of errors."""
+    """The results in @text. It must have all tests of this kernel, and no report of an error."""
     # The NVRAM of a new pseries machine is empty, which its kernel warns of.
     expect(not re.search(r"\bBUG:|\bWARNING:(?! nvram)|Oops", text), "no report of the kernel",
            text[-3000:])

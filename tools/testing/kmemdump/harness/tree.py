@@ -10,9 +10,9 @@ import subprocess
 from . import host
 from .host import BASE, CACHE, REPO, Failed, say
 
-# What of this repository belongs into a kernel tree, path for path.
+# The folders of this repository that go into a kernel tree at the same paths.
 LAID = ("Documentation/", "arch/", "drivers/", "fs/", "include/", "mm/", "samples/", "tools/")
-# But for the tests that make kernel trees themselves.
+# This one does not: its tests make kernel trees, and are no part of one.
 APART = "tools/testing/"
 
 
@@ -25,7 +25,7 @@ class Tree:
         self.patches = REPO / "patches" / base
 
     def named(self, name):
-        """@name, and not that of another base."""
+        """@name, with the base in it unless that is BASE."""
         return name if self.base == BASE else f"{self.base}-{name}"
 
     def make(self):
@@ -60,11 +60,12 @@ class Tree:
         files = {name: REPO / name for name in out.split("\0")
                  if name.startswith(LAID) and not name.startswith(APART)
                  and (REPO / name).is_file()}
-        # The menu, which one line of lib/Kconfig.debug sources.
+        # The menu has another path there. A line of lib/Kconfig.debug sources it.
         return files | {"mm/kmemdump/Kconfig.menu": REPO / "Kconfig"}
 
     def _sync(self, kind, files):
-        """Make the tree hold @files, and no longer what it held of @kind before."""
+        """Copy @files into the tree. Files of @kind from before that are not in @files are
+        removed, or become the originals again."""
         manifest = self.dir / f"{kind}.json"
         before = set(json.loads(manifest.read_text())) if manifest.exists() else set()
         for name in before - set(files):
