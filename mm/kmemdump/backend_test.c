@@ -28,7 +28,7 @@ static void attach_replays(struct kunit *test)
 	id = kmemdump_test_add(test, table, "b", buffer, 8, 0);
 	KUNIT_EXPECT_EQ(test, tb->be.carrier->nr_carried, 2);
 	KUNIT_EXPECT_TRUE(test, kmemdump_test_carries(tb, id));
-	KUNIT_EXPECT_TRUE(test, (kmemdump_reason(&tb->be, entry) == KMEMDUMP_CARRIED));
+	KUNIT_EXPECT_EQ(test, kmemdump_reason(&tb->be, entry), KMEMDUMP_CARRIED);
 	mutex_lock(&table->lock);
 	kmemdump_remove_entry(table, xa_load(&table->ids, id));
 	mutex_unlock(&table->lock);
@@ -138,7 +138,7 @@ static void many_backends(struct kunit *test)
 
 	kmemdump_test_detach(tb[3]);
 	KUNIT_EXPECT_EQ(test, hweight_long(entry->state), KMEMDUMP_MAX_BACKENDS - 1);
-	KUNIT_EXPECT_TRUE(test, (kmemdump_reason(&tb[4]->be, entry) == KMEMDUMP_CARRIED));
+	KUNIT_EXPECT_EQ(test, kmemdump_reason(&tb[4]->be, entry), KMEMDUMP_CARRIED);
 	KUNIT_ASSERT_EQ(test, kmemdump_test_attach(test, table, tb[KMEMDUMP_MAX_BACKENDS]), 0);
 	KUNIT_EXPECT_EQ(test, hweight_long(entry->state), KMEMDUMP_MAX_BACKENDS);
 }

@@ -28,7 +28,7 @@ static void attach_replays(struct kunit *test)
 	kmemdump_test_add(test, table, "b", buffer, 8, 0);
 	KUNIT_EXPECT_EQ(test, tb->nr_added, 2);
 	KUNIT_EXPECT_EQ(test, tb->be.carrier->carry->orders[KMEMDUMP_ORDER_NORMAL].used_slots, 2);
-	KUNIT_EXPECT_TRUE(test, (kmemdump_reason(&tb->be, entry) == KMEMDUMP_CARRIED));
+	KUNIT_EXPECT_EQ(test, kmemdump_reason(&tb->be, entry), KMEMDUMP_CARRIED);
 
 	kmemdump_test_detach(tb);
 	KUNIT_EXPECT_EQ(test, tb->nr_removed, 2);
