@@ -44,7 +44,7 @@ static int __init kmemdump_describe_list(void)
 	VMCOREINFO_OFFSET(kmemdump_piece, phys_addr);
 	VMCOREINFO_OFFSET(kmemdump_piece, size);
 	/* Hypervisors take the note that was made at boot: make it again, with these lines. */
-	final_note(append_elf_note((Elf_Word *)vmcoreinfo_note, VMCOREINFO_NOTE_NAME, 0,
+	final_note(append_elf_note(vmcoreinfo_note, VMCOREINFO_NOTE_NAME, 0,
 				   vmcoreinfo_data, vmcoreinfo_size));
 	return 0;
 }

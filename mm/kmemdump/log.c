@@ -10,6 +10,7 @@
  */
 #define pr_fmt(fmt) "kmemdump: " fmt
 
+#include <linux/cache.h>
 #include <linux/init.h>
 #include <linux/kstrtox.h>
 #include <linux/string.h>
@@ -73,7 +74,7 @@ static const char * const prb_keys[NR_KEYS] __initconst = {
 	[TAIL_LPOS]	= "OFFSET(prb_data_ring.tail_lpos)",
 };
 
-struct kmemdump_log kmemdump_log;
+struct kmemdump_log kmemdump_log __ro_after_init;
 
 static int __init add_log(void)
 {

@@ -117,7 +117,7 @@ void kmemdump_fill_crash_note(const struct kmemdump_image_cpu *cpu)
 	if (cpu->state > KMEMDUMP_CPU_STOPPED)
 		cpumask_set_cpu(cpu->cpu, &without_regs);
 	kmemdump_fill_prstatus(&prstatus, cpu);
-	final_note(append_elf_note((Elf_Word *)per_cpu_ptr(crash_notes, cpu->cpu), "CORE",
+	final_note(append_elf_note((u32 *)per_cpu_ptr(crash_notes, cpu->cpu), "CORE",
 				   NT_PRSTATUS, &prstatus, sizeof(prstatus)));
 #endif
 }
