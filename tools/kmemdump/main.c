@@ -448,7 +448,7 @@ static int extract(const char *path, const char *core)
 	return write_core(&image, core);
 }
 
-static void __noreturn usage(void)
+static _Noreturn void usage(void)
 {
 	fputs(usage_text, stderr);
 	exit(EXIT_FAILED);

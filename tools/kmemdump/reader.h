@@ -19,14 +19,13 @@
 
 #include <linux/kmemdump.h>
 
-#define __noreturn	__attribute__((__noreturn__))
 #define __printf(a, b)	__attribute__((__format__(printf, a, b)))
 
 /* Exit codes: the answer is whole, a part of it is missing or damaged, there is none. */
 enum { EXIT_GOOD = 0, EXIT_DAMAGED = 1, EXIT_FAILED = 2 };
 
 /* util.c */
-void __noreturn __printf(1, 2) die(const char *fmt, ...);
+_Noreturn void __printf(1, 2) die(const char *fmt, ...);
 void __printf(1, 2) warn(const char *fmt, ...);
 void *xmalloc(uint64_t size);
 void *xrealloc(void *p, uint64_t nr, size_t size);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-void fuzz_exit(int status) __attribute__((__noreturn__));
+_Noreturn void fuzz_exit(int status);
 void *fuzz_malloc(size_t size);
 void *fuzz_realloc(void *old, size_t size);
 void fuzz_free(void *p);
